@@ -1,0 +1,31 @@
+"""Skin-lesion classification on the device: no torch, no network, one inference engine.
+
+>>> from edge_runtime import Classifier
+>>> with Classifier.load("models/demo") as classifier:          # doctest: +SKIP
+...     prediction = classifier.predict("lesion.jpg", explain=True)
+...     prediction.label, prediction.confidence
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "DermedgeError", "Prediction", "__version__"]
+
+if TYPE_CHECKING:
+    from edge_runtime.classifier import Classifier, Prediction
+    from edge_runtime.errors import DermedgeError
+
+
+def __getattr__(name: str) -> object:
+    """Import the public names on first use, so that ``import edge_runtime`` costs nothing."""
+    if name in ("Classifier", "Prediction"):
+        from edge_runtime import classifier
+
+        return getattr(classifier, name)
+    if name == "DermedgeError":
+        from edge_runtime.errors import DermedgeError
+
+        return DermedgeError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,50 @@
+"""The one family of errors a user of this project can cause.
+
+Every message is one line that names the file, what was expected and what was found. Command lines print it and exit
+non-zero; the web app turns it into a 4xx answer. Anything else that escapes is a defect.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class DermedgeError(Exception):
+    """Base of all errors caused by input, files or the machine rather than by a defect."""
+
+
+class ImageError(DermedgeError):
+    """A picture cannot be used: unreadable, truncated, too large, or of a format that is not enabled."""
+
+
+class BundleError(DermedgeError):
+    """A bundle is missing, damaged, altered, or of a schema this version does not read."""
+
+
+class EngineError(DermedgeError):
+    """No inference engine is installed, the bundle lacks the asked variant, or an engine failed."""
+
+
+class DataError(DermedgeError):
+    """A data set, metadata table, split or configuration cannot be used."""
+
+
+class CheckpointError(DermedgeError):
+    """A checkpoint is missing, damaged, or belongs to another architecture or class list."""
+
+
+class ExportError(DermedgeError):
+    """An export failed or broke a tolerance; no bundle was written."""
+
+
+def run_command_line(main: Callable[[], int]) -> int:
+    """Run ``main`` and turn a :class:`DermedgeError` into one line on stderr and exit status 1."""
+    try:
+        return main()
+    except DermedgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output went away, as in `… | head`
+        sys.stderr.close()
+        return 1
