@@ -89,11 +89,15 @@ class Thresholds(_Part):
     """When the device does not answer. ``None`` where the model has no such threshold.
 
     ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
-    pictures at or above it.
+    pictures at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
+    the picture "does not look like a dermatoscopic image"; ``false_alarm_rate`` is the share of validation pictures
+    above it.
     """
 
     not_sure_below: float | None = None
     coverage: float | None = None
+    not_lesion_above: float | None = None
+    false_alarm_rate: float | None = None
 
 
 class Parity(_Part):
