@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from edge_runtime.version import VERSION as __version__
+
 __all__ = ["Classifier", "DermedgeError", "Prediction", "__version__"]
 
 if TYPE_CHECKING:

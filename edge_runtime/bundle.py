@@ -43,6 +43,4 @@ def read_variant_files(bundle: Path, manifest: Manifest, variant_name: str) -> d
     variant = manifest.variants.get(variant_name)
     if variant is None:
         raise EngineError(f"{bundle}: has no variant {variant_name!r}, only {', '.join(sorted(manifest.variants))}")
-    return {
-        role: read_verified(bundle, manifest.graph(getattr(variant, role))) for role in ROLES if role != "model"
-    }
+    return {role: read_verified(bundle, manifest.graph(getattr(variant, role))) for role in ROLES if role != "model"}

@@ -158,9 +158,7 @@ class Classifier:
         """Classify several pictures, in order; the first unusable one raises."""
         return [self.predict(source, **options) for source in sources]
 
-    def predict_many(
-        self, sources: Iterable[Any], **options: Any
-    ) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
+    def predict_many(self, sources: Iterable[Any], **options: Any) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
         """Classify any number of pictures on ``replicas`` threads; yield ``(source, answer or error)`` in order.
 
         At most four pictures per replica are in memory, however long ``sources`` is.

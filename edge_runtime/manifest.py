@@ -233,7 +233,9 @@ def _check_consistency(manifest: Manifest, path: Path) -> None:
             if file not in files:
                 raise BundleError(f"{path}: variant {name!r} names {file!r}, which is not among the graphs")
             if manifest.graph(file).role != role:
-                raise BundleError(f"{path}: variant {name!r} uses {file!r} as {role}, found {manifest.graph(file).role}")
+                raise BundleError(
+                    f"{path}: variant {name!r} uses {file!r} as {role}, found {manifest.graph(file).role}"
+                )
     if not 0 < manifest.calibration.temperature < float("inf"):
         raise BundleError(f"{path}: expected a positive temperature, found {manifest.calibration.temperature}")
     if not 1 <= manifest.input.size <= 4096:

@@ -1,0 +1,74 @@
+# Every target is one call of a Python module; `make help` lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := .venv/bin/python
+NAME ?= $(if $(DATA),ham10000,demo)
+CHECKPOINT ?= runs/$(NAME)/best.pt
+BUNDLE ?=
+BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
+ARGS ?=
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo train evaluate export web run-edge bench data test test-edge test-legacy lint format check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/installed ## make the virtual environment .venv with everything in it
+.venv/installed: requirements.txt $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
+
+.venv-edge/installed: requirements/edge.txt requirements/web.txt requirements/test.txt
+	$(PYTHON) -m venv .venv-edge && .venv-edge/bin/pip install --quiet --disable-pip-version-check -r requirements/edge.txt -r requirements/web.txt -r requirements/test.txt && touch $@
+
+.venv-legacy/installed: requirements/edge-legacy.txt requirements/test.txt
+	$(PYTHON) -m venv .venv-legacy && .venv-legacy/bin/pip install --quiet --disable-pip-version-check -r requirements/edge-legacy.txt -r requirements/test.txt && touch $@
+
+demo: setup ## the main job on generated data: train, export, predict with both engines, write Grad-CAM overlays
+	$(RUN) -m train --preset demo --name demo
+	$(RUN) -m export --checkpoint runs/demo/best.pt --output models/demo
+	$(RUN) -m edge_runtime predict $(DEMO_IMAGES) --bundle models/demo --engine onnx --explain runs/demo/maps
+	$(RUN) -m edge_runtime predict $(DEMO_IMAGES) --bundle models/demo --engine tflite
+	@echo; echo "Done. The bundle is models/demo/, the Grad-CAM overlays are in runs/demo/maps/."
+	@echo "Next: make web (then open http://127.0.0.1:8000), make evaluate, make bench, or train on real data: make train DATA=path/to/ham10000"
+DEMO_IMAGES = data/demo/HAM10000_images_part_1/ISIC_0000001.jpg data/demo/HAM10000_images_part_1/ISIC_0000002.jpg
+
+train: setup ## fine-tune on DATA=folder (default: generated demo data) from INIT=weights; more flags in ARGS
+	$(RUN) -m train --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
+
+evaluate: setup ## report on a checkpoint (NAME=run) or a bundle (BUNDLE=folder DATA=folder)
+	$(RUN) -m train.evaluate $(if $(BUNDLE),--bundle $(BUNDLE),--checkpoint $(CHECKPOINT)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+export: setup ## turn the checkpoint of run NAME into the bundle models/NAME, checked against PyTorch
+	$(RUN) -m export --checkpoint $(CHECKPOINT) --output models/$(NAME) $(ARGS)
+
+web: setup ## serve the page and the API on http://127.0.0.1:8000
+	$(RUN) -m webapp $(BUNDLE_FLAG) $(ARGS)
+
+run-edge: setup ## classify IMAGE=picture-or-folder on this machine's processor
+	$(RUN) -m edge_runtime predict $(or $(IMAGE),$(error name a picture: make run-edge IMAGE=lesion.jpg)) $(BUNDLE_FLAG) $(ARGS)
+
+bench: setup ## how close the runtime is to the bare engines, as ratios of one run
+	$(RUN) -m edge_runtime bench $(BUNDLE_FLAG) $(ARGS)
+
+data: setup ## download HAM10000 (ISIC 2018 task 3)
+	$(RUN) -m train.download $(ARGS)
+
+test: setup test-edge test-legacy ## every test, also in environments with the device's packages alone
+	$(RUN) -m pytest $(ARGS)
+
+test-edge: .venv-edge/installed ## the device's tests with nothing but the device's packages installed
+	.venv-edge/bin/python -m pytest tests/edge_runtime -p no:cacheprovider -q
+
+test-legacy: .venv-legacy/installed ## the device's tests with tflite-runtime and numpy 1, as on older Raspberry Pi systems
+	.venv-legacy/bin/python -m pytest tests/edge_runtime -p no:cacheprovider -q
+
+lint: setup ## style, types and import contracts
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+format: setup ## rewrite the code in the house style
+	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+check: test lint ## what the continuous integration runs
+
+clean: ## remove environments and caches; data, runs and models stay
+	rm -rf .venv .venv-edge .venv-legacy .pytest_cache .mypy_cache .ruff_cache build dist
