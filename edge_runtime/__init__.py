@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.version import VERSION as __version__
+from edge_runtime.version import __version__
 
 __all__ = ["Classifier", "DermedgeError", "Prediction", "__version__"]
 

@@ -29,7 +29,8 @@ def find_bundle(explicit: str | os.PathLike[str] | None = None, models: Path | N
         if candidates:
             return max(candidates, key=_preference)
     raise BundleError(
-        f"no bundle found under {folders[0]}/: name one with --bundle or ${BUNDLE_VARIABLE}, or make one with `make demo`"
+        f"no bundle found under {folders[0]}/: "
+        f"name one with --bundle or ${BUNDLE_VARIABLE}, or make one with `make demo`"
     )
 
 

@@ -225,9 +225,9 @@ class Classifier:
     def _verdict(self, confidence: float, outputs: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         thresholds = self.manifest.thresholds
         outlier_score = outputs.get("outlier_score")
-        if thresholds.not_lesion_above is not None and outlier_score is not None:
-            if not float(outlier_score.reshape(-1)[0]) <= thresholds.not_lesion_above:
-                return "not_a_lesion_image", ("this does not look like a dermatoscopic image",)
+        limit = thresholds.not_lesion_above
+        if limit is not None and outlier_score is not None and not float(outlier_score.reshape(-1)[0]) <= limit:
+            return "not_a_lesion_image", ("this does not look like a dermatoscopic image",)
         if thresholds.not_sure_below is not None and confidence < thresholds.not_sure_below:
             return "not_sure", (f"not sure: confidence is below {thresholds.not_sure_below:.2f}",)
         return "diagnosis", ()

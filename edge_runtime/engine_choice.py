@@ -105,6 +105,6 @@ def _write_choice(cache: Path, engine: str, timings: dict[str, float]) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=cache.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode({"engine": engine, "median_ms": timings}))
-        os.replace(temporary, cache)
+        Path(temporary).replace(cache)
     except OSError:
         return

@@ -29,7 +29,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Base of all parts of the manifest: immutable, and strict about keys."""
 
 
-class TensorSpec(_Part):
+class TensorSpec(_Part, frozen=True):
     """A graph's input or output. A dimension of -1 is the dynamic batch."""
 
     name: str
@@ -37,7 +37,7 @@ class TensorSpec(_Part):
     shape: list[int]
 
 
-class GraphFile(_Part):
+class GraphFile(_Part, frozen=True):
     """One graph of the bundle. ``sha256`` is lower-case hexadecimal; ``size_bytes`` is the file's exact size."""
 
     file: str
@@ -50,7 +50,7 @@ class GraphFile(_Part):
     outputs: list[TensorSpec]
 
 
-class Variant(_Part):
+class Variant(_Part, frozen=True):
     """The files that a device loads together, by role."""
 
     features: str
@@ -59,7 +59,7 @@ class Variant(_Part):
     model: str
 
 
-class InputSpec(_Part):
+class InputSpec(_Part, frozen=True):
     """What becomes of a picture before the graph: everything but normalisation, which is inside."""
 
     size: int
@@ -70,7 +70,7 @@ class InputSpec(_Part):
     dtype: Literal["uint8"] = "uint8"
 
 
-class PatientMetadataSpec(_Part):
+class PatientMetadataSpec(_Part, frozen=True):
     """How age, sex and site become the ``metadata`` input (see :mod:`edge_runtime.patient`)."""
 
     age_scale_years: float
@@ -78,14 +78,14 @@ class PatientMetadataSpec(_Part):
     sites: list[str]
 
 
-class Calibration(_Part):
+class Calibration(_Part, frozen=True):
     """Temperature scaling (Guo et al., ICML 2017), already applied inside ``head`` and ``model``."""
 
     temperature: float
     fitted_on: str
 
 
-class Thresholds(_Part):
+class Thresholds(_Part, frozen=True):
     """When the device does not answer. ``None`` where the model has no such threshold.
 
     ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
@@ -100,7 +100,7 @@ class Thresholds(_Part):
     false_alarm_rate: float | None = None
 
 
-class Parity(_Part):
+class Parity(_Part, frozen=True):
     """One graph chain against the PyTorch model, on ``images`` validation pictures."""
 
     variant: str
@@ -114,7 +114,7 @@ class Parity(_Part):
     latency_ms: float
 
 
-class Measured(_Part):
+class Measured(_Part, frozen=True):
     """Figures measured at export. Accuracies are fractions 0..1 on the named split."""
 
     split: str
@@ -126,7 +126,7 @@ class Measured(_Part):
     parity: list[Parity]
 
 
-class Provenance(_Part):
+class Provenance(_Part, frozen=True):
     """Where the model comes from. Hashes are SHA-256 in hexadecimal; dates are ISO 8601."""
 
     data: str
@@ -138,7 +138,7 @@ class Provenance(_Part):
     licence: str
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True):
     """``manifest.json``. ``demo`` marks a model trained on generated phantoms: not for any medical purpose."""
 
     schema_version: int

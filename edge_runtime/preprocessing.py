@@ -37,8 +37,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
 """Pictures with more pixels are refused before they are decoded."""
 
-ImageSource = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
-
 
 def load_image_hwc(source: Any, size: int = INPUT_SIZE, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Return the picture as the graphs take it: ``uint8`` of shape (size, size, 3), RGB, 0..255.
@@ -68,10 +66,7 @@ def decode_image(source: Any, size: int = INPUT_SIZE, *, max_pixels: int = MAX_P
     if isinstance(source, Image.Image):
         return _upright_rgb(source, name)
     try:
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            data = bytes(source)
-        else:
-            data = Path(source).read_bytes()
+        data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else Path(source).read_bytes()
     except OSError as error:
         raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from None
     if not data:
