@@ -80,8 +80,8 @@ class Classifier:
     """
 
     def __init__(self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int):
-        files = read_variant_files(bundle, manifest, f"{engine}-{precision}")
         module = backend(engine)
+        files = read_variant_files(bundle, manifest, f"{engine}-{precision}")
         self.bundle = bundle
         self.manifest = manifest
         self.engine = engine

@@ -87,8 +87,8 @@ def decode_image(source: Any, size: int = INPUT_SIZE, *, max_pixels: int = MAX_P
         raise
     except UnidentifiedImageError:
         raise ImageError(f"{name}: expected one of {', '.join(ALLOWED_FORMATS)}, found something else") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: {error}") from None
+    except Image.DecompressionBombError:  # Pillow's own limit, about 179 megapixels, strikes first
+        raise ImageError(f"{name}: expected at most {max_pixels / 1e6:.0f} megapixels, found far more") from None
     except Exception as error:  # Pillow's parsers raise anything from SyntaxError to struct.error on damaged files
         raise ImageError(f"{name}: damaged picture: {str(error) or type(error).__name__}") from None
 

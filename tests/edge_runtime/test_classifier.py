@@ -1,0 +1,166 @@
+"""Answers: engines agree, the map belongs to the class, threads share a classifier, nothing wrong in silence."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime import Classifier
+from edge_runtime.backends import installed_engines
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classifier import calibrated_probabilities
+from edge_runtime.engine_choice import choose_engine
+from edge_runtime.errors import EngineError, ImageError
+from edge_runtime.manifest import Thresholds, read_manifest
+from tests.conftest import blob_picture, encoded
+
+ENGINES = installed_engines()
+
+
+@pytest.fixture(params=[(engine, precision) for engine in ENGINES for precision in ("int8", "fp32")], ids="-".join)
+def classifier(request: pytest.FixtureRequest, tiny_bundle: Path) -> Any:
+    engine, precision = request.param
+    with Classifier.load(tiny_bundle, engine=engine, precision=precision, threads=1, replicas=2) as loaded:
+        yield loaded
+
+
+def test_prediction(classifier: Classifier) -> None:
+    prediction = classifier.predict(blob_picture())
+    assert tuple(prediction.probabilities) == CLASS_CODES
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
+    assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+    assert prediction.confidence == prediction.probabilities[prediction.label]
+    assert prediction.class_activation_map is None
+    assert set(prediction.timing_ms) == {"decode", "features", "head"}
+    assert "demo model" in prediction.warnings[0]
+    assert prediction.to_json("a.jpg")["image"] == "a.jpg"
+
+
+def test_path_bytes_picture_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
+    picture = blob_picture()
+    path = tmp_path / "a.png"
+    picture.save(path)
+    answers = [
+        classifier.predict(source) for source in (picture, path, str(path), path.read_bytes(), np.array(picture))
+    ]
+    assert all(answer.probabilities == answers[0].probabilities for answer in answers)
+
+
+def test_all_variants_agree(tiny_bundle: Path) -> None:
+    picture = blob_picture(seed=5)
+    answers = [
+        list(Classifier.load(tiny_bundle, engine=engine, precision=precision).predict(picture).probabilities.values())
+        for engine in ENGINES
+        for precision in ("int8", "fp32")
+    ]
+    assert np.ptp(answers, axis=0).max() < 0.02
+    assert (
+        np.ptp(answers, axis=1).min() > 0.05
+    )  # the pictures' answers differ between classes, so agreement means something
+
+
+def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) -> None:
+    """Grad-CAM of a pooled linear head: the sum of the logit's map over positions is the logit's linear part."""
+    prediction = classifier.predict(blob_picture(seed=2), explain=True)
+    assert prediction.explained_class == prediction.label
+    assert prediction.class_activation_map is not None
+    assert prediction.class_activation_map.shape == (7, 7)
+    assert prediction.class_activation_map.min() >= 0
+    assert "explain" in prediction.timing_ms
+    maps = [classifier.predict(blob_picture(seed=2), explain_class=code).class_activation_map for code in CLASS_CODES]
+    assert len({array.tobytes() for array in maps if array is not None}) > 1
+
+
+def test_unknown_class_to_explain(classifier: Classifier) -> None:
+    with pytest.raises(EngineError, match="unknown class 'wart', expected one of akiec bcc"):
+        classifier.predict(blob_picture(), explain_class="wart")
+
+
+def test_eight_threads_share_one_classifier(classifier: Classifier) -> None:
+    pictures = [blob_picture(seed=seed) for seed in range(8)]
+    expected = [classifier.predict(picture).probabilities for picture in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda picture: classifier.predict(picture).probabilities, pictures * 8))
+    assert found == expected * 8
+
+
+def test_predict_many_keeps_order_and_goes_on_after_a_bad_picture(classifier: Classifier) -> None:
+    sources = [encoded(blob_picture(seed=seed)) for seed in range(20)]
+    sources[7] = b"not a picture"
+    answers = list(classifier.predict_many(iter(sources)))
+    assert [source for source, _ in answers] == sources
+    assert isinstance(answers[7][1], ImageError)
+    assert answers[8][1].probabilities == classifier.predict(sources[8]).probabilities  # type: ignore[union-attr]
+
+
+def test_predict_many_holds_few_pictures(classifier: Classifier) -> None:
+    taken = []
+
+    def endless() -> Any:
+        while True:
+            taken.append(1)
+            yield encoded(blob_picture())
+
+    answers = classifier.predict_many(endless())
+    next(answers)
+    assert len(taken) <= 4 * classifier.replicas + 1
+    answers.close()  # type: ignore[attr-defined]
+
+
+def test_closed_classifier(tiny_bundle: Path) -> None:
+    classifier = Classifier.load(tiny_bundle, engine=ENGINES[0])
+    classifier.close()
+    with pytest.raises(EngineError, match="this classifier is closed"):
+        classifier.predict(blob_picture())
+
+
+def test_not_sure_below_the_threshold(classifier: Classifier) -> None:
+    import msgspec
+
+    confidence = classifier.predict(blob_picture()).confidence
+    for threshold, verdict in ((confidence + 0.01, "not_sure"), (confidence - 0.01, "diagnosis")):
+        thresholds = Thresholds(not_sure_below=threshold, coverage=0.9)
+        classifier.manifest = msgspec.structs.replace(classifier.manifest, thresholds=thresholds)
+        answer = classifier.predict(blob_picture())
+        assert answer.verdict == verdict
+        assert any("not sure" in warning for warning in answer.warnings) == (verdict == "not_sure")
+
+
+def test_nan_is_an_error_not_an_answer() -> None:
+    with pytest.raises(EngineError, match="not finite"):
+        calibrated_probabilities(np.array([[0.0, np.nan]]))
+
+
+def test_softmax_of_large_logits() -> None:
+    np.testing.assert_allclose(calibrated_probabilities(np.array([[1000.0, 1000.0]])), [[0.5, 0.5]])
+
+
+def test_unknown_engine(tiny_bundle: Path) -> None:
+    with pytest.raises(EngineError, match="unknown engine 'tpu', expected one of onnx, tflite"):
+        Classifier.load(tiny_bundle, engine="tpu")
+
+
+def test_auto_measures_once_and_remembers(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    manifest = read_manifest(tiny_bundle)
+    first = choose_engine(tiny_bundle, manifest, "int8", 1)
+    assert first in ENGINES
+    if len(ENGINES) == 1:
+        return
+    (remembered,) = tmp_path.glob("dermedge/engine-*.json")
+    other = next(engine for engine in ENGINES if engine != first)
+    remembered.write_text(f'{{"engine": "{other}"}}')
+    assert choose_engine(tiny_bundle, manifest, "int8", 1) == other
+    remembered.write_text("damaged")
+    assert choose_engine(tiny_bundle, manifest, "int8", 1) in ENGINES
+    assert choose_engine(tiny_bundle, manifest, "int8", 2) in ENGINES
+    assert len(list(tmp_path.glob("dermedge/engine-*.json"))) == 2
+
+
+def test_auto_without_a_usable_variant(tiny_bundle: Path) -> None:
+    with pytest.raises(EngineError, match="no usable variant of precision 'fp16': the bundle has onnx-fp32, onnx-int8"):
+        Classifier.load(tiny_bundle, precision="fp16")
