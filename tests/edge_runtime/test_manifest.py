@@ -86,25 +86,25 @@ def test_broken_manifest(bundle: Path, edit: Callable[[dict[str, Any]], None], m
 
 
 def test_missing_graph(bundle: Path) -> None:
-    (bundle / "features.int8.onnx").unlink()
-    with pytest.raises(BundleError, match=r"features\.int8\.onnx: named in manifest\.json but missing"):
-        Classifier.load(bundle, engine="onnx")
+    (bundle / "features.int8.tflite").unlink()
+    with pytest.raises(BundleError, match=r"features\.int8\.tflite: named in manifest\.json but missing"):
+        Classifier.load(bundle, engine="tflite")
 
 
 def test_shortened_graph(bundle: Path) -> None:
-    path = bundle / "head.fp32.onnx"
+    path = bundle / "head.fp32.tflite"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BundleError, match=r"head\.fp32\.onnx: expected \d+ bytes, found \d+"):
-        Classifier.load(bundle, engine="onnx")
+    with pytest.raises(BundleError, match=r"head\.fp32\.tflite: expected \d+ bytes, found \d+"):
+        Classifier.load(bundle, engine="tflite")
 
 
 def test_swapped_graphs(bundle: Path) -> None:
-    first, second = bundle / "features.fp32.onnx", bundle / "features.int8.onnx"
+    first, second = bundle / "features.fp32.tflite", bundle / "features.int8.tflite"
     data = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(data)
-    with pytest.raises(BundleError, match=r"features\.fp32\.onnx: expected \d+ bytes, found"):
-        Classifier.load(bundle, engine="onnx", precision="fp32")
+    with pytest.raises(BundleError, match=r"features\.fp32\.tflite: expected (\d+ bytes|SHA-256)"):
+        Classifier.load(bundle, engine="tflite", precision="fp32")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,9 +123,9 @@ def test_every_flipped_bit_of_a_graph_is_found(bundle: Path, position: int, bit:
 
 
 def test_missing_variant(bundle: Path) -> None:
-    change(bundle, lambda manifest: manifest["variants"].pop("onnx-fp32"))
-    with pytest.raises(EngineError, match="has no variant 'onnx-fp32', only onnx-int8, tflite-fp32, tflite-int8"):
-        Classifier.load(bundle, engine="onnx", precision="fp32")
+    change(bundle, lambda manifest: manifest["variants"].pop("tflite-fp32"))
+    with pytest.raises(EngineError, match="has no variant 'tflite-fp32', only onnx-fp32, onnx-int8, tflite-int8"):
+        Classifier.load(bundle, engine="tflite", precision="fp32")
 
 
 def test_find_bundle_prefers_the_newest_that_is_no_demo(bundle: Path, tmp_path: Path) -> None:
