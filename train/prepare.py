@@ -1,0 +1,91 @@
+"""From a data folder to what the loop learns from: usable records, their decoded pictures, and the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_runtime.errors import DataError
+from edge_runtime.manifest import PatientMetadataSpec
+from edge_runtime.preprocessing import INPUT_SIZE
+from train.cache import PictureCache, open_cache
+from train.configuration import TrainingConfiguration
+from train.dataset import LesionDataset, make_metadata_spec
+from train.records import LesionRecord, is_demo, read_data_folder
+from train.split import Split, check_split, make_folds, make_split, read_split
+
+DEMO_FOLDER = Path("data/demo")
+HAM10000_LICENCE = "CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial research"
+DEMO_LICENCE = "generated pictures, no restriction"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Records in the order of the cache's pictures, the split over them, and where they come from."""
+
+    folder: Path
+    name: str
+    demo: bool
+    licence: str
+    records: tuple[LesionRecord, ...]
+    cache: PictureCache
+    split: Split
+    metadata_spec: PatientMetadataSpec | None
+
+    def dataset(self, *parts: str) -> LesionDataset:
+        """The pictures of the given parts of the split."""
+        return LesionDataset(self.cache, self.records, self.split.indices(self.records, *parts), self.metadata_spec)
+
+
+def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
+    """Read, check, decode and split the data of a run. Raises :class:`DataError`."""
+    folder = Path(configuration.data) if configuration.data else write_demo_data()
+    found = read_data_folder(folder)
+    cache = open_cache(found.records, INPUT_SIZE, Path(configuration.cache_folder))
+    by_id = {record.image_id: record for record in found.records}
+    records = tuple(by_id[image_id] for image_id in cache.image_ids)
+    split = _choose_split(records, configuration)
+    learnt = split.indices(records, *fit_parts(configuration))
+    if not learnt:
+        raise DataError(f"{folder}: no picture is left to learn from ({len(records)} usable)")
+    if not split.indices(records, "validation"):
+        raise DataError(f"{folder}: no picture is left to validate on ({len(records)} usable)")
+    demo = is_demo(folder)
+    return PreparedData(
+        folder=folder,
+        name="generated phantoms (demo)" if demo else f"{found.layout}, {folder.name}",
+        demo=demo,
+        licence=DEMO_LICENCE if demo else HAM10000_LICENCE,
+        records=records,
+        cache=cache,
+        split=split,
+        metadata_spec=make_metadata_spec([records[i] for i in learnt]) if configuration.patient_metadata else None,
+    )
+
+
+def fit_parts(configuration: TrainingConfiguration) -> tuple[str, ...]:
+    """The parts of the split that ``--fit-on`` names."""
+    named = {"train": ("train",), "train+validation": ("train", "validation"), "all": ("train", "validation", "test")}
+    return named[configuration.fit_on]
+
+
+def write_demo_data() -> Path:
+    """Generate the demo set if it is not there yet, and return its folder."""
+    if not is_demo(DEMO_FOLDER):
+        from train.phantoms import write_demo_dataset
+
+        write_demo_dataset(DEMO_FOLDER)
+    return DEMO_FOLDER
+
+
+def _choose_split(records: tuple[LesionRecord, ...], configuration: TrainingConfiguration) -> Split:
+    if configuration.split is not None:
+        split = read_split(Path(configuration.split))
+        check_split(split, records, configuration.split)
+        return split
+    if configuration.folds is not None:
+        folds = make_folds(records, configuration.folds, configuration.split_seed, configuration.test_fraction)
+        return folds[configuration.fold or 0]
+    return make_split(
+        records, configuration.split_seed, configuration.validation_fraction, configuration.test_fraction
+    )
