@@ -1,0 +1,25 @@
+"""PyTorch module → TFLite file through litert-torch: batch 1, a signature with the bundle's names."""
+
+from __future__ import annotations
+
+import warnings
+
+from export.converter_output import capture_output
+from export.split_model import RoleGraph
+
+SIGNATURE = "serving_default"
+
+
+def convert_tflite(graph: RoleGraph) -> bytes:
+    """Return a role as an fp32 TFLite file's bytes."""
+    import litert_torch  # heavy, and nothing else of the project needs it
+    import tempfile
+    from pathlib import Path
+
+    with warnings.catch_warnings(), capture_output(f"litert-torch on {graph.role}"):
+        warnings.simplefilter("ignore")
+        edge_model = litert_torch.convert(graph.module, sample_kwargs=graph.inputs)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.tflite"
+            edge_model.export(str(path))
+            return path.read_bytes()
