@@ -28,9 +28,7 @@ from edge_runtime.errors import DataError, run_command_line
 from train.phantom_lesions import draw_lesion
 from train.phantom_patients import Patient, draw_patient
 from train.phantom_views import draw_skin, take_picture
-
-DEMO_MARKER = "DEMO.txt"
-"""The file by which a folder is known to hold phantoms."""
+from train.records import DEMO_MARKER
 
 DEFAULT_LESIONS = 600
 GENERATOR_VERSION = 1
