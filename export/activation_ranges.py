@@ -73,7 +73,7 @@ def mean_squared_error(tensor: TensorStatistics) -> Range:
 
 
 def entropy(tensor: TensorStatistics) -> Range:
-    """The range whose rounded histogram loses the least information (Migacz, GTC 2017), with one factor for both ends."""
+    """The range whose rounded histogram loses the least information (Migacz, GTC 2017); one factor for both ends."""
     values = _thinned(tensor)
     low, high = _with_zero(min_max(tensor))
     best, best_divergence = (low, high), np.inf
@@ -101,7 +101,7 @@ def _thinned(tensor: TensorStatistics) -> NDArray[np.float32]:
     values = np.concatenate(tensor.samples)
     thinned = values[:: _next_prime(max(1, values.size // _THINNED_VALUES))]
     # The extremes decide about clipping, so they are always there.
-    return np.append(thinned, np.float32([tensor.minimum, tensor.maximum]))
+    return np.append(thinned, np.array([tensor.minimum, tensor.maximum], np.float32))
 
 
 def _rounded(values: NDArray[np.float32], span: Range) -> NDArray[np.float32]:

@@ -6,6 +6,8 @@ arithmetic, and the quantisers see the weights that will really be multiplied.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
@@ -22,7 +24,7 @@ def fold_for_inference(features: nn.Module, *, explicit_padding: bool) -> nn.Mod
     A module that cannot be traced symbolically is returned as it is.
     """
     try:
-        folded: fx.GraphModule = fuse(features.eval())
+        folded = cast(fx.GraphModule, fuse(features.eval()))
     except fx.proxy.TraceError:
         return features.eval()
     modules = dict(folded.named_modules())

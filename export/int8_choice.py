@@ -78,9 +78,7 @@ def choose_recipe(
     return *best, scores
 
 
-def score_graph(
-    graph: bytes, name: str, engine: str, head: HeadGraph, hold_out: HoldOut, threads: int
-) -> Score:
+def score_graph(graph: bytes, name: str, engine: str, head: HeadGraph, hold_out: HoldOut, threads: int) -> Score:
     """Run a ``features`` graph on the hold-out, then the float head, and compare with the float model."""
     run = backend(engine).load_graph(graph, threads, 1)
     maps = [run({"image_nhwc": image[np.newaxis]})["feature_map"] for image in hold_out.images]

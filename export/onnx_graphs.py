@@ -16,7 +16,7 @@ from export.activation_ranges import choose_ranges
 from export.calibration_data import LabelledPictures
 from export.int8_choice import HoldOut, Recipe, Score, choose_recipe
 from export.onnx_writer import clean, save_onnx, write_onnx
-from export.split_model import RoleGraph
+from export.split_model import RoleGraph, head_of
 
 
 class ProbabilitiesTail(nn.Module):
@@ -55,7 +55,7 @@ def write_int8(
         ranges = choose_ranges(statistics, recipe.calibrator)
         return onnx_quantisation.quantise_int8(trunk, ranges).SerializeToString()
 
-    recipe, features, scores = choose_recipe(recipes, build, "onnx", graphs["head"].module, hold_out, threads)
+    recipe, features, scores = choose_recipe(recipes, build, "onnx", head_of(graphs), hold_out, threads)
     quantised = clean(onnx.load_from_string(features), "features")
     tail = _write_tail(graphs, folder)
     paths: dict[Role, Path] = {}

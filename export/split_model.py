@@ -83,9 +83,7 @@ class ExplainLinearGraph(nn.Module):
         self.layout = layout
         self.register_buffer("channel_weights", channel_weights)
 
-    def forward(
-        self, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
         weights = (class_weights @ self.channel_weights)[:, None, None, :]
         if self.layout == "NCHW":
             weights = weights.permute(0, 3, 1, 2)
@@ -113,7 +111,9 @@ def split_model(
 
     ``size`` is the picture's side in pixels, ``metadata_size`` the length of the patient vector, 0 for none.
     """
-    features = FeaturesGraph(fold_for_inference(cast(nn.Module, model.features), explicit_padding=layout == "NHWC"), layout).eval()
+    features = FeaturesGraph(
+        fold_for_inference(cast(nn.Module, model.features), explicit_padding=layout == "NHWC"), layout
+    ).eval()
     head = HeadGraph(cast(nn.Module, model.head).eval(), temperature, layout).eval()
     image = {"image_nhwc": torch.zeros((1, size, size, 3), dtype=torch.uint8)}
     metadata = {"metadata": torch.zeros((1, metadata_size))} if metadata_size else {}
@@ -129,6 +129,11 @@ def split_model(
         RoleGraph("model", ModelGraph(features, head).eval(), {**image, **metadata}, ("probabilities",)),
     )
     return {graph.role: graph for graph in graphs}
+
+
+def head_of(graphs: dict[Role, RoleGraph]) -> HeadGraph:
+    """Return the head's module."""
+    return cast(HeadGraph, graphs["head"].module)
 
 
 def explain_module(head: nn.Module, feature_map: Tensor, layout: Layout, metadata: Tensor | None) -> nn.Module:
@@ -148,7 +153,7 @@ def grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metada
 
     Selvaraju et al.: Grad-CAM. ICCV 2017.
     """
-    _, backward = vjp(lambda feature_map: call_head(head, feature_map, metadata)["logits"], feature_map)
+    backward = vjp(lambda feature_map: call_head(head, feature_map, metadata)["logits"], feature_map)[1]
     (gradient,) = backward(class_weights)
     return torch.relu((gradient.mean((2, 3), keepdim=True) * feature_map).sum(1))
 
@@ -205,7 +210,7 @@ def _traced_gradient(head: nn.Module, feature_map: Tensor, layout: Layout, metad
     examples = [feature_map, torch.zeros((1, len(CLASS_CODES)))] + ([] if metadata is None else [metadata])
     trace: Callable[..., nn.Module] = make_fx(
         explain if metadata is None else explain_patient,
-        decomposition_table=core_aten_decompositions(),
+        decomposition_table=dict(core_aten_decompositions()),
         tracing_mode="real" if layout == "NHWC" else "symbolic",  # the batch of a TFLite file is fixed
         _allow_non_fake_inputs=True,  # the head's weights are real tensors
     )
@@ -221,8 +226,6 @@ class _NamedGradient(nn.Module):
         self.traced = traced
         self.has_metadata = has_metadata
 
-    def forward(
-        self, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
         inputs = (feature_map, class_weights, metadata) if self.has_metadata else (feature_map, class_weights)
         return {"class_activation_map": self.traced(*inputs)}

@@ -9,7 +9,7 @@ from export import tflite_quantisation
 from export.activation_ranges import Range, choose_ranges
 from export.calibration_data import LabelledPictures
 from export.int8_choice import HoldOut, Recipe, Score, choose_recipe
-from export.split_model import RoleGraph
+from export.split_model import RoleGraph, head_of
 from export.tflite_writer import convert_tflite
 
 
@@ -38,7 +38,7 @@ def write_int8(
     def build(recipe: Recipe) -> bytes:
         return tflite_quantisation.quantise_int8(trunk, choose_ranges(statistics, recipe.calibrator))
 
-    recipe, features, scores = choose_recipe(recipes, build, "tflite", graphs["head"].module, hold_out, threads)
+    recipe, features, scores = choose_recipe(recipes, build, "tflite", head_of(graphs), hold_out, threads)
     ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(statistics, recipe.calibrator))
     contents: dict[Role, bytes] = {
         "features": features,

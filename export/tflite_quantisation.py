@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def record_statistics(
-    graph: bytes, images: Iterable[NDArray[np.uint8]], threads: int
-) -> dict[str, TensorStatistics]:
+def record_statistics(graph: bytes, images: Iterable[NDArray[np.uint8]], threads: int) -> dict[str, TensorStatistics]:
     """Run the float graph on pictures of shape (S, S, 3) and return what its float tensors looked like."""
     interpreter = Interpreter(model_content=graph, num_threads=threads, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()

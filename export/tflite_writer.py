@@ -12,9 +12,10 @@ SIGNATURE = "serving_default"
 
 def convert_tflite(graph: RoleGraph) -> bytes:
     """Return a role as an fp32 TFLite file's bytes."""
-    import litert_torch  # heavy, and nothing else of the project needs it
     import tempfile
     from pathlib import Path
+
+    import litert_torch  # heavy, and nothing else of the project needs it
 
     with warnings.catch_warnings(), capture_output(f"litert-torch on {graph.role}"):
         warnings.simplefilter("ignore")

@@ -1,0 +1,74 @@
+"""The export's command line.
+
+python -m export --checkpoint runs/demo/best.pt --output models/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edge_runtime.errors import run_command_line
+from export.configuration import DEFAULT_PRECISIONS, FORMATS, PRECISIONS, ExportConfiguration, Tolerances
+
+DESCRIPTION = """\
+Turn a checkpoint into a bundle: ONNX and TFLite graphs of features, head, explain and the whole model, checked against
+PyTorch on the validation pictures. Ends with the parity table; exits non-zero, with nothing written, when a tolerance
+is broken."""
+
+EXAMPLE = "example: python -m export --checkpoint runs/demo/best.pt --output models/demo --precisions fp32 int8 fp16"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; its defaults are those of :class:`ExportConfiguration`."""
+    parser = argparse.ArgumentParser("python -m export", description=DESCRIPTION, epilog=EXAMPLE, allow_abbrev=False)
+    add, default = parser.add_argument, ExportConfiguration(Path(), Path())
+    add("--checkpoint", type=Path, required=True, metavar="FILE", help="checkpoint in its run folder (best.pt)")
+    add("--output", type=Path, required=True, metavar="FOLDER", help="bundle to write; an old one is replaced")
+    add("--data", type=Path, metavar="FOLDER", help="data folder (default: the one named in the run's data.json)")
+    add("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help=f"default: {' '.join(FORMATS)}")
+    add("--precisions", nargs="+", choices=PRECISIONS, default=list(DEFAULT_PRECISIONS),
+        help=f"fp32 is always among them (default: {' '.join(DEFAULT_PRECISIONS)})")  # fmt: skip
+    add("--calibration-images", type=int, default=default.calibration_images, metavar="N",
+        help="training pictures that int8 ranges are measured on (default: %(default)s)")  # fmt: skip
+    add("--hold-out-images", type=int, default=default.hold_out_images, metavar="N",
+        help="other training pictures that choose the int8 recipe (default: %(default)s)")  # fmt: skip
+    add("--validation-images", type=int, metavar="N", help="judge by N validation pictures only (default: all)")
+    add("--calibrator", choices=("auto", "min-max", "percentile", "mse", "entropy"), default=default.calibrator,
+        help="how int8 ranges are chosen; auto compares all (default: %(default)s)")  # fmt: skip
+    add("--threads", type=int, default=2, metavar="N", help="processor threads (default: %(default)s)")
+    for name, value in vars(Tolerances()).items():
+        flag = f"--tolerance-{name.replace('_', '-')}"
+        add(flag, type=type(value), default=value, metavar="X", help="gate (default: %(default)s)")
+    return parser
+
+
+def configuration_from(arguments: argparse.Namespace) -> ExportConfiguration:
+    """Return the configuration that parsed arguments ask for."""
+    values = vars(arguments).copy()
+    tolerances = {name: values.pop(f"tolerance_{name}") for name in vars(Tolerances())}
+    values["formats"] = tuple(name for name in FORMATS if name in values["formats"])
+    values["precisions"] = tuple(name for name in PRECISIONS if name in {*values["precisions"], "fp32"})
+    return ExportConfiguration(**values, tolerances=Tolerances(**tolerances))
+
+
+def main() -> int:
+    """Parse the command line, export, and print the parity table."""
+    configuration = configuration_from(build_parser().parse_args())
+    from export.pipeline import run_export  # torch and the converters are not needed for --help
+    from export.report import parity_table
+
+    outcome = run_export(configuration)
+    print(parity_table(outcome.manifest, outcome.results))
+    for format_name, scores in outcome.scores.items():
+        best = min(scores, key=lambda score: score.divergence)
+        print(f"{format_name} int8: {best.recipe} (best of {len(scores)} on held-out training pictures)")
+    print(f"bundle: {configuration.output}")
+    seconds = ", ".join(f"{step} {duration:.0f} s" for step, duration in outcome.seconds.items())
+    print(f"done: {seconds}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))
