@@ -15,7 +15,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_COLOUR_STOPS = np.array(
+COLOUR_STOPS = np.array(
     [[48, 18, 59], [70, 107, 227], [40, 187, 235], [50, 241, 151], [163, 252, 60], [237, 208, 58], [251, 128, 34],
      [210, 49, 5], [122, 4, 3]],
     dtype=np.float64,
@@ -40,8 +40,8 @@ def upsample_map(class_activation_map: NDArray[np.float32], width: int, height: 
 def render_heat(class_activation_map: NDArray[np.float32], width: int, height: int) -> Image.Image:
     """Return the map alone as RGBA, transparent where there is no evidence: what a page lays over its picture."""
     heat = upsample_map(class_activation_map, width, height).astype(np.float64)
-    positions = np.linspace(0.0, 1.0, len(_COLOUR_STOPS))
-    channels = [np.interp(heat, positions, _COLOUR_STOPS[:, channel]) for channel in range(3)]
+    positions = np.linspace(0.0, 1.0, len(COLOUR_STOPS))
+    channels = [np.interp(heat, positions, COLOUR_STOPS[:, channel]) for channel in range(3)]
     opacity = 255 * np.minimum(1.0, heat * 1.5)
     rgba = np.stack([*channels, opacity], axis=-1)
     return Image.fromarray(np.rint(rgba).astype(np.uint8), "RGBA")

@@ -1,0 +1,50 @@
+"""``create_app(configuration)``: the parts put together, one blueprint per concern."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp import api, documents, health, model_api, page
+from webapp.access_log import init_access_log
+from webapp.configuration import WebConfiguration
+from webapp.engines import Engines
+from webapp.gate import PredictionGate
+from webapp.metrics import Metrics
+from webapp.problems import register_error_handlers
+from webapp.rate_limit import init_rate_limit
+from webapp.security import init_security
+from webapp.state import EXTENSION, ServerState
+from webapp.uploads import InMemoryRequest
+
+
+def create_app(configuration: WebConfiguration | None = None) -> Flask:
+    """Return the WSGI application with its model loaded.
+
+    Raises :class:`~edge_runtime.errors.DermedgeError` when there is no usable bundle or engine.
+    """
+    configuration = configuration or WebConfiguration()
+    app = Flask("webapp")
+    app.request_class = InMemoryRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # probabilities stay in class order
+    app.config["MAX_CONTENT_LENGTH"] = configuration.max_upload_bytes
+    if configuration.allowed_hosts:
+        app.config["TRUSTED_HOSTS"] = list(configuration.allowed_hosts)
+    if configuration.trusted_proxies:
+        hops = configuration.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.extensions[EXTENSION] = ServerState(
+        configuration=configuration,
+        engines=Engines(configuration),
+        gate=PredictionGate(
+            configuration.simultaneous_predictions, configuration.queue_limit, configuration.queue_timeout
+        ),
+        metrics=Metrics(),
+    )
+    register_error_handlers(app)
+    init_access_log(app)
+    init_rate_limit(app, configuration.requests_per_minute)
+    init_security(app, configuration)
+    for module in (page, api, model_api, health, documents):
+        app.register_blueprint(module.blueprint)
+    return app

@@ -1,0 +1,15 @@
+"""The sample pictures that come with the page: phantoms drawn by this project, no patient's.
+
+Made with ``python -m webapp.make_samples`` (needs the training requirements).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SAMPLES_FOLDER = Path(__file__).parent / "static" / "samples"
+
+
+def list_samples() -> list[str]:
+    """Return the file names of the samples, in class order (a name is ``<class code>.jpg``)."""
+    return sorted(path.name for path in SAMPLES_FOLDER.glob("*.jpg"))

@@ -1,0 +1,56 @@
+// How pictures come in: choose, drop anywhere, paste, camera, sample. All end in onFiles(files).
+
+import { byId, format, model, texts } from "./boot.js";
+
+const PICTURE = /^image\/(jpeg|png|webp|bmp|x-ms-bmp|tiff)$/;
+const SUFFIX = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
+
+/** Why a file is not worth sending, or null. The server checks again, thoroughly. */
+export function objection(file) {
+  if (!PICTURE.test(file.type) && !SUFFIX.test(file.name)) return format(texts.errors.not_a_picture, { name: file.name });
+  const limit = model.limits.max_upload_bytes;
+  if (file.size > limit) {
+    const megabytes = (bytes) => (bytes / 1048576).toFixed(1).replace(/\.0$/, "");
+    return format(texts.errors.too_large, { megabytes: megabytes(file.size), limit: megabytes(limit) });
+  }
+  return null;
+}
+
+export function listenForPictures(onFiles) {
+  for (const id of ["choose", "camera"]) {
+    byId(id).addEventListener("change", ({ target }) => {
+      onFiles([...target.files]);
+      target.value = ""; // so that the same file can be chosen again
+    });
+  }
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) onFiles(files);
+  });
+  listenForDrops(onFiles);
+  for (const button of document.querySelectorAll("[data-sample]")) {
+    button.addEventListener("click", async () => {
+      const response = await fetch(button.dataset.sample);
+      const name = button.dataset.sample.split("/").pop();
+      onFiles([new File([await response.blob()], name, { type: "image/jpeg" })]);
+    });
+  }
+}
+
+function listenForDrops(onFiles) {
+  let depth = 0; // enter and leave fire for every element under the pointer
+  const show = (change) => {
+    depth = Math.max(0, depth + change);
+    document.body.classList.toggle("dropping", depth > 0);
+  };
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => carriesFiles(event) && show(1));
+  addEventListener("dragleave", (event) => carriesFiles(event) && show(-1));
+  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    show(-depth);
+    onFiles([...event.dataTransfer.files]);
+  });
+}
