@@ -1,8 +1,9 @@
 """The bundle's manifest: its schema, reading with every check, and writing.
 
 A bundle is a folder with ``manifest.json`` (this schema), the graph files it names, ``labels.txt`` and a model card
-``README.md``. :func:`read_manifest` refuses unknown schema versions and keys; :func:`verify_files` refuses missing and
-altered files, by name. ``export`` writes with :func:`write_manifest`, so there is one definition of the format.
+``README.md``. :func:`read_manifest` refuses unknown schema versions and keys and any altered bit of the manifest
+itself; :func:`verify_files` refuses missing and altered graphs, by name. ``export`` writes with
+:func:`write_manifest`, so there is one definition of the format.
 """
 
 from __future__ import annotations
@@ -139,7 +140,11 @@ class Provenance(_Part, frozen=True):
 
 
 class Manifest(_Part, frozen=True):
-    """``manifest.json``. ``demo`` marks a model trained on generated phantoms: not for any medical purpose."""
+    """``manifest.json``. ``demo`` marks a model trained on generated phantoms: not for any medical purpose.
+
+    ``manifest_sha256`` is the seal: SHA-256 of the file's own bytes with these 64 digits replaced by zeros. It finds
+    a flipped bit in a threshold as surely as the graphs' sums find one in a weight. :func:`write_manifest` fills it.
+    """
 
     schema_version: int
     name: str
@@ -154,6 +159,7 @@ class Manifest(_Part, frozen=True):
     measured: Measured
     provenance: Provenance
     patient_metadata: PatientMetadataSpec | None = None
+    manifest_sha256: str = ""
 
     def graph(self, file: str) -> GraphFile:
         """Return the entry of a graph file; the manifest was checked, so a variant's file always has one."""
@@ -167,13 +173,22 @@ def read_manifest(bundle: Path) -> Manifest:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_manifest(data, path)
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Decode and check the bytes of a manifest; ``path`` names it in errors."""
     try:
         version = msgspec.json.decode(data, type=_VersionOnly).schema_version
         if version != SCHEMA_VERSION:
             raise BundleError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version}")
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
-        raise BundleError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = str(error)
+        if not message.startswith("JSON"):
+            message = message[:1].lower() + message[1:]
+        raise BundleError(f"{path}: {message}") from None
+    _check_seal(manifest, data, path)
     _check_consistency(manifest, path)
     return manifest
 
@@ -182,8 +197,17 @@ def write_manifest(bundle: Path, manifest: Manifest) -> Path:
     """Write ``bundle/manifest.json`` and return its path. The caller makes the whole bundle appear atomically."""
     path = bundle / MANIFEST_NAME
     _check_consistency(manifest, path)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    unsealed = msgspec.structs.replace(manifest, manifest_sha256=_NO_SEAL)
+    path.write_bytes(seal(msgspec.json.format(msgspec.json.encode(unsealed), indent=2) + b"\n"))
     return path
+
+
+def seal(data: bytes) -> bytes:
+    """Return a manifest's bytes with ``manifest_sha256`` filled in; its value before must be 64 zeros."""
+    key = b'"manifest_sha256": "'
+    if data.count(key + _NO_SEAL.encode()) != 1:
+        raise ValueError("expected one manifest_sha256 of 64 zeros")
+    return data.replace(key + _NO_SEAL.encode(), key + hashlib.sha256(data).hexdigest().encode())
 
 
 def verify_files(bundle: Path, manifest: Manifest, files: set[str] | None = None) -> None:
@@ -214,6 +238,18 @@ class _VersionOnly(msgspec.Struct):
     schema_version: int
 
 
+_NO_SEAL = 64 * "0"
+
+
+def _check_seal(manifest: Manifest, data: bytes, path: Path) -> None:
+    stated = manifest.manifest_sha256.encode()
+    if len(stated) != 64 or data.count(stated) != 1:
+        raise BundleError(f"{path}: expected a seal of 64 digits in manifest_sha256, found {stated.decode()!r}")
+    found = hashlib.sha256(data.replace(stated, _NO_SEAL.encode())).hexdigest()
+    if found != stated.decode():
+        raise BundleError(f"{path}: altered or damaged: expected SHA-256 {stated.decode()}, found {found}")
+
+
 def _check_consistency(manifest: Manifest, path: Path) -> None:
     """Refuse what the types alone cannot: another class list, dangling or escaping file names, odd numbers."""
     codes = tuple(lesion_class.code for lesion_class in manifest.classes)
@@ -232,10 +268,11 @@ def _check_consistency(manifest: Manifest, path: Path) -> None:
             file = getattr(variant, role)
             if file not in files:
                 raise BundleError(f"{path}: variant {name!r} names {file!r}, which is not among the graphs")
-            if manifest.graph(file).role != role:
-                raise BundleError(
-                    f"{path}: variant {name!r} uses {file!r} as {role}, found {manifest.graph(file).role}"
-                )
+            graph = manifest.graph(file)
+            if graph.role != role:
+                raise BundleError(f"{path}: variant {name!r} uses {file!r} as {role}, found {graph.role}")
+            if graph.format != name.partition("-")[0]:
+                raise BundleError(f"{path}: variant {name!r} uses {file!r}, which is {graph.format}")
     if not 0 < manifest.calibration.temperature < float("inf"):
         raise BundleError(f"{path}: expected a positive temperature, found {manifest.calibration.temperature}")
     if not 1 <= manifest.input.size <= 4096:
