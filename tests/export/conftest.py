@@ -1,0 +1,123 @@
+"""A run folder as training leaves it, made in seconds: small pictures, a ResNet18 whose head is fitted in closed form."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edge_runtime.classes import CLASS_CODES
+from export.configuration import ExportConfiguration
+from export.pipeline import ExportOutcome, run_export
+from train.checkpoint import Checkpoint, save_checkpoint
+from train.models import LesionModel, build_model, normalise
+from train.records import load_records
+from train.split import make_split, write_split
+
+SIZE = 64
+PICTURES_PER_CLASS = 14
+
+
+def class_picture(label: int, generator: np.random.Generator) -> np.ndarray:
+    """Return a noisy uint8 picture [SIZE,SIZE,3] whose colour and stripes tell its class."""
+    hue = np.random.default_rng(label).integers(40, 216, 3)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    stripes = 35 * np.sin((rows * np.cos(label) + columns * np.sin(label)) / (1.5 + label) + generator.uniform(0, 6))
+    noisy = hue + stripes[..., None] + generator.normal(0, 12, (SIZE, SIZE, 3)) + generator.uniform(-10, 10)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
+    """Write a data folder in the HAM10000 layout."""
+    (folder / "HAM10000_images_part_1").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    with (folder / "HAM10000_metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"))
+        for code in classes:
+            for number in range(PICTURES_PER_CLASS):
+                name = f"ISIC_{CLASS_CODES.index(code)}{number:06d}"
+                picture = Image.fromarray(class_picture(CLASS_CODES.index(code), generator))
+                picture.save(folder / "HAM10000_images_part_1" / f"{name}.jpg", quality=95)
+                writer.writerow((f"HAM_{name}", name, code, "histo", 40 + number, ("male", "female")[number % 2], "back"))
+    return folder
+
+
+def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -> LesionModel:
+    """Return a random network whose last layer is fitted to the pictures [N,S,S,3] by least squares."""
+    torch.manual_seed(0)
+    model = build_model(architecture)
+    with torch.no_grad():
+        model.train()
+        for _ in range(8):  # batch norm learns the statistics of these pictures
+            model.features(normalise(images))
+        model.eval()
+        inputs: list[torch.Tensor] = []
+        hook = model.head.classifier.register_forward_hook(lambda _, arguments, __: inputs.append(arguments[0]))
+        model(normalise(images))
+        hook.remove()
+        columns = torch.cat([inputs[0], torch.ones(len(images), 1)], dim=1).double()
+        target = 8 * torch.nn.functional.one_hot(truth, len(CLASS_CODES)).double() - 1
+        gram = columns.T @ columns + 1e-2 * torch.eye(columns.shape[1], dtype=torch.double)
+        weights = torch.linalg.solve(gram, columns.T @ target).float()
+        model.head.classifier.weight.copy_(weights[:-1].T)
+        model.head.classifier.bias.copy_(weights[-1])
+    return model
+
+
+def write_run(folder: Path, data: Path, architecture: str = "resnet18", **changes: object) -> Path:
+    """Write a run folder with checkpoint, split and data; returns the checkpoint's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = load_records(data)
+    split = make_split(records, validation_fraction=0.4, test_fraction=0.1)
+    write_split(split, folder / "split.csv")
+    (folder / "data.json").write_text(json.dumps({"folder": str(data), "name": data.name}))
+    training = [record for record in records if split.parts[record.image_id] == "train"]
+    images = torch.from_numpy(np.stack([np.asarray(Image.open(record.path)) for record in training]))
+    model = fitted_model(architecture, images, torch.tensor([record.label for record in training]))
+    values: dict[str, object] = {
+        "architecture": architecture,
+        "classes": CLASS_CODES,
+        "state_dict": model.state_dict(),
+        "input_size": SIZE,
+        "config": {},
+        "epoch": 1,
+        "metrics": {},
+        "split_hash": split.hash,
+        "data_name": "coloured stripes",
+        "data_fingerprint": "0" * 64,
+        "demo": True,
+        "licence": "none",
+        "temperature": 1.5,
+    }
+    return save_checkpoint(Checkpoint(**{**values, **changes}), folder / "best.pt")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small pictures of all seven classes in the HAM10000 layout."""
+    return write_data(tmp_path_factory.mktemp("data") / "stripes")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
+    """The checkpoint of a run on these pictures."""
+    return write_run(tmp_path_factory.mktemp("runs") / "stripes", data_folder)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Path, ExportOutcome]:
+    """The bundle exported from the checkpoint, and what the export says about it."""
+    output = tmp_path_factory.mktemp("models") / "stripes"
+    configuration = ExportConfiguration(checkpoint, output, calibration_images=21, hold_out_images=14, threads=2)
+    return output, run_export(configuration)

@@ -1,0 +1,130 @@
+"""A whole export, from the run folder to the bundle that a device reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classifier import Classifier
+from edge_runtime.manifest import ROLES, read_manifest, verify_files
+from export.pipeline import ExportOutcome
+from tests.export.conftest import SIZE, class_picture
+
+Exported = tuple[Path, ExportOutcome]
+
+
+def test_bundle_is_complete_and_its_sums_are_right(exported: Exported) -> None:
+    bundle, _ = exported
+    manifest = read_manifest(bundle)
+    verify_files(bundle, manifest)
+    assert sorted(manifest.variants) == ["onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8"]
+    assert {graph.role for graph in manifest.graphs} == set(ROLES)
+    named = {graph.file for graph in manifest.graphs}
+    assert {path.name for path in bundle.iterdir()} == named | {"manifest.json", "labels.txt", "README.md"}
+    assert (bundle / "labels.txt").read_text().split() == list(CLASS_CODES)
+
+
+def test_demo_is_labelled_as_demo_everywhere(exported: Exported) -> None:
+    bundle, _ = exported
+    assert read_manifest(bundle).demo
+    assert "generated phantoms" in (bundle / "README.md").read_text()
+    properties = {one.key: one.value for one in onnx.load(bundle / "model.fp32.onnx").metadata_props}
+    assert "generated phantoms" in properties["warning"]
+
+
+def test_onnx_files_say_classes_and_preprocessing(exported: Exported) -> None:
+    bundle, _ = exported
+    for path in bundle.glob("*.onnx"):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        properties = session.get_modelmeta().custom_metadata_map
+        assert json.loads(properties["classes"]) == list(CLASS_CODES), path.name
+        assert "uint8 RGB NHWC" in properties["input"], path.name
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_variant_answers_with_the_declared_border(exported: Exported, engine: str, precision: str) -> None:
+    from edge_runtime.backends import backend
+
+    bundle, _ = exported
+    manifest = read_manifest(bundle)
+    variant = manifest.variants[f"{engine}-{precision}"]
+    for role in ROLES:
+        graph = manifest.graph(getattr(variant, role))
+        run = backend(engine).load_graph((bundle / graph.file).read_bytes(), 1, 1)
+        inputs = {one.name: np.ones([abs(side) for side in one.shape], one.dtype) for one in graph.inputs}
+        outputs = run(inputs)
+        assert set(outputs) == {one.name for one in graph.outputs}
+        for one in graph.outputs:
+            assert outputs[one.name].dtype == np.dtype(one.dtype), (graph.file, one.name)
+            assert list(outputs[one.name].shape) == [abs(side) for side in one.shape], (graph.file, one.name)
+
+
+def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
+    bundle, _ = exported
+    generator = np.random.default_rng(1)
+    images = np.stack([class_picture(label, generator) for label in (0, 3, 6)])
+    for precision in ("fp32", "int8"):
+        session = onnxruntime.InferenceSession(bundle / f"model.{precision}.onnx")
+        together = session.run(None, {"image_nhwc": images})[0]
+        apart = np.concatenate([session.run(None, {"image_nhwc": image[None]})[0] for image in images])
+        np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+def test_parity_of_fp32_is_exact_and_of_int8_within_the_bars(exported: Exported) -> None:
+    _, outcome = exported
+    parity = outcome.manifest.measured.parity
+    assert len(parity) == 8
+    for entry in parity:
+        if entry.variant.endswith("fp32"):
+            assert entry.top1_agreement == 1
+            assert entry.max_probability_difference < 1e-3
+        else:
+            assert entry.max_probability_difference > 1e-6, "an int8 graph this exact is not int8"
+            assert entry.top1_agreement >= 0.9
+        assert entry.latency_ms > 0
+        assert entry.size_bytes > 0
+
+
+def test_int8_files_are_a_quarter_of_fp32(exported: Exported) -> None:
+    bundle, _ = exported
+    for format_name in ("onnx", "tflite"):
+        full = (bundle / f"features.fp32.{format_name}").stat().st_size
+        assert (bundle / f"features.int8.{format_name}").stat().st_size < 0.27 * full
+
+
+def test_explain_equals_autograd_in_fp32_and_follows_it_in_int8(exported: Exported) -> None:
+    _, outcome = exported
+    for result in outcome.results:
+        if result.role == "model":
+            continue
+        assert len(result.explain_correlation) > 10
+        least = 0.999 if result.variant.endswith("fp32") else 0.95
+        assert np.mean(result.explain_correlation) >= least, result.variant
+
+
+def test_temperature_is_inside_the_graphs(exported: Exported, checkpoint: Path) -> None:
+    import torch
+
+    from train.checkpoint import build_checkpoint_model, load_checkpoint
+    from train.models import normalise
+
+    bundle, _ = exported
+    image = class_picture(2, np.random.default_rng(5))
+    with torch.no_grad():
+        logits = build_checkpoint_model(load_checkpoint(checkpoint))(normalise(torch.from_numpy(image[None])))[0]
+    expected = torch.softmax(logits / 1.5, 0).numpy()
+    for engine in ("onnx", "tflite"):
+        with Classifier.load(bundle, engine=engine, precision="fp32") as classifier:
+            found = list(classifier.predict(image).probabilities.values())
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_input_size_of_the_checkpoint_is_the_bundles(exported: Exported) -> None:
+    assert exported[1].manifest.input.size == SIZE
