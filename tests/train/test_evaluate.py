@@ -1,0 +1,196 @@
+"""One command evaluates checkpoints and bundles alike, on the right pictures, and leaves a whole report or none."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import accuracy_score
+
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classifier import Classifier
+from edge_runtime.errors import DataError
+from train.checkpoint import Checkpoint, save_checkpoint
+from train.evaluate import main, read_flags
+from train.evaluation_data import read_evaluation_data
+from train.models import build_model
+from train.phantoms import write_demo_dataset
+from train.records import load_records
+from train.split import make_split, write_split
+from train.subject import BundleSubject, CheckpointSubject
+
+LESIONS = 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    return write_demo_dataset(tmp_path_factory.mktemp("data") / "demo", LESIONS, seed=2)
+
+
+@pytest.fixture(scope="module")
+def runs(demo, tmp_path_factory) -> Path:
+    """A runs folder with one run, whose small untrained network sees 64 pixels."""
+    folder = tmp_path_factory.mktemp("work") / "runs"
+    (folder / "first").mkdir(parents=True)
+    split = make_split(load_records(demo))
+    write_split(split, folder / "first" / "split.csv")
+    (folder / "first" / "data.json").write_text(json.dumps({"folder": str(demo), "name": "demo"}))
+    (folder / "latest").write_text("first\n")
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(
+        architecture="resnet18",
+        classes=CLASS_CODES,
+        state_dict=build_model("resnet18").state_dict(),
+        input_size=64,
+        config={},
+        epoch=1,
+        metrics={},
+        split_hash=split.hash,
+        data_name="demo",
+        data_fingerprint="0" * 64,
+        demo=True,
+        licence="none",
+        temperature=2.0,
+        not_sure_below=0.3,
+        coverage=0.9,
+    )
+    save_checkpoint(checkpoint, folder / "first" / "best.pt")
+    return folder
+
+
+def folders(runs: Path) -> list[str]:
+    return ["--runs-folder", str(runs), "--cache-folder", str(runs.parent / "cache")]
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("report") / "checkpoint"
+    assert main([*folders(runs), "--output", str(output), "--gallery", "2"]) == 0
+    return output
+
+
+def read_predictions(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_report_is_on_the_test_part_of_the_last_run(report, demo):
+    records = load_records(demo)
+    expected = {records[index].image_id for index in make_split(records).indices(records, "test")}
+    assert {row["image"] for row in read_predictions(report)} == expected
+
+
+def test_the_tables_agree_with_the_predictions(report):
+    rows = read_predictions(report)
+    truth, label = [row["truth"] for row in rows], [row["label"] for row in rows]
+    with (report / "confusion_matrix.csv").open(newline="") as file:
+        matrix = np.array([[int(row[code]) for code in CLASS_CODES] for row in csv.DictReader(file)])
+    assert np.trace(matrix) / matrix.sum() == accuracy_score(truth, label)
+    with (report / "per_class.csv").open(newline="") as file:
+        for row, counts in zip(csv.DictReader(file), matrix, strict=True):
+            assert int(row["support"]) == counts.sum()
+    for row in rows:
+        assert sum(float(row[code]) for code in CLASS_CODES) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_gallery_shows_raw_and_overlay_side_by_side(report):
+    with Image.open(report / "gallery.png") as gallery:
+        assert gallery.width == 4 * (2 * 64 + 6)
+
+
+def test_the_classification_report_is_printed(runs, tmp_path, capsys):
+    main([*folders(runs), "--run", "first", "--split", "validation", "--output", str(tmp_path / "r"), "--gallery", "0"])
+    printed = capsys.readouterr().out
+    assert "precision    recall  f1-score   support" in printed
+    assert "balanced accuracy" in printed
+    assert "demo model" in printed
+    assert str(tmp_path / "r") in printed
+
+
+def test_the_temperature_reaches_the_logits(runs):
+    subject = CheckpointSubject(runs / "first" / "best.pt")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    from train.models import normalise
+
+    with torch.no_grad():
+        raw = subject.model(normalise(torch.from_numpy(pictures))).double().numpy()
+    np.testing.assert_allclose(subject.answer(pictures, []), raw / 2.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("onnx", "int8"), ("tflite", "fp32")])
+def test_a_bundle_takes_the_same_path(tiny_bundle, demo, runs, tmp_path, engine, precision):
+    output = tmp_path / "bundle"
+    flags = ["--bundle", str(tiny_bundle), "--engine", engine, "--precision", precision, "--threads", "1"]
+    main([*folders(runs), *flags, "--data", str(demo), "--split", "all", "--output", str(output), "--gallery", "1"])
+    rows = {row["image"]: row for row in read_predictions(output)}
+    record = load_records(demo)[3]
+    with Classifier.load(tiny_bundle, engine=engine, precision=precision, threads=1) as classifier:
+        expected = classifier.predict(record.path)
+    assert rows[record.image_id]["label"] == expected.label
+    for code, probability in expected.probabilities.items():
+        assert float(rows[record.image_id][code]) == pytest.approx(probability, abs=1e-9)
+
+
+def test_a_bundle_explains_the_class_that_was_asked(tiny_bundle, demo):
+    subject = BundleSubject(tiny_bundle, "onnx", "fp32", threads=1)
+    size = subject.facts.input_size
+    picture = np.random.default_rng(1).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    with Classifier.load(tiny_bundle, engine="onnx", precision="fp32", threads=1) as classifier:
+        expected = classifier.predict(picture, explain_class="bkl").class_activation_map
+    np.testing.assert_array_equal(subject.explain(picture, load_records(demo)[0], CLASS_CODES.index("bkl")), expected)
+
+
+def test_a_bundle_finds_the_run_it_came_from(tiny_bundle, runs, demo):
+    facts = BundleSubject(tiny_bundle, "onnx", "fp32", threads=1).facts
+    checkpoint = CheckpointSubject(runs / "first" / "best.pt").facts
+    with pytest.raises(DataError, match="say --split-file FILE"):
+        read_evaluation_data(facts, demo, "test", split_file=None, runs=runs, cache=runs.parent / "cache")
+    moved = type(facts)(**{**facts.__dict__, "split_hash": checkpoint.split_hash})
+    found = read_evaluation_data(moved, None, "test", split_file=None, runs=runs, cache=runs.parent / "cache")
+    assert found.folder == demo
+    assert found.demo
+
+
+def test_pictures_the_split_does_not_know_need_split_all(runs, tmp_path):
+    other = write_demo_dataset(tmp_path / "other", 9, seed=9)
+    for path in [*other.glob("*/*.jpg"), other / "HAM10000_metadata.csv"]:
+        path.rename(path.with_name(path.name.replace("ISIC_", "ISIC_9")))
+    table = other / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace("ISIC_", "ISIC_9"))
+    with pytest.raises(DataError, match="say --split all for pictures the model never saw"):
+        main([*folders(runs), "--data", str(other), "--output", str(tmp_path / "report")])
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_folder_with_other_files_is_not_replaced(runs, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="expected a new folder or an older report"):
+        main([*folders(runs), "--output", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_older_report_is_replaced(runs, tmp_path):
+    flags = [*folders(runs), "--output", str(tmp_path / "r"), "--gallery", "0"]
+    main(flags)
+    (tmp_path / "r" / "stale.txt").write_text("")
+    main(flags)
+    assert not (tmp_path / "r" / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_no_run_yet_is_said(tmp_path):
+    with pytest.raises(DataError, match="found no run yet"):
+        read_flags(["--runs-folder", str(tmp_path)])

@@ -1,0 +1,183 @@
+"""Evaluate a checkpoint or a bundle on pictures it did not learn from, and write a report.
+
+python -m train.evaluate --run demo
+python -m train.evaluate --bundle models/demo --engine tflite --precision int8
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import classification_report
+from tqdm import tqdm
+
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classifier import DEMO_WARNING
+from edge_runtime.errors import DataError, run_command_line
+from train.calibration import apply_temperature
+from train.evaluation_data import EvaluationData, read_evaluation_data
+from train.metrics import summary_metrics
+from train.report_files import write_report_folder
+from train.subject import BundleSubject, CheckpointSubject, Subject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHUNK = 64
+"""Pictures between two steps of the progress bar."""
+
+EXAMPLE = """example:
+  python -m train.evaluate --run demo
+  python -m train.evaluate --bundle models/demo --engine tflite --precision int8 --split test
+"""
+
+
+@dataclass(frozen=True)
+class EvaluationConfiguration:
+    """What to evaluate, on what, and where the report goes."""
+
+    checkpoint: Path | None
+    bundle: Path | None
+    engine: str
+    precision: str
+    threads: int | None
+    data: Path | None
+    part: str
+    split_file: Path | None
+    output: Path | None
+    runs: Path
+    cache: Path
+    gallery: int
+
+
+def load_subject(configuration: EvaluationConfiguration) -> Subject:
+    """Load the checkpoint or the bundle. Raises a :class:`DermedgeError` naming what is wrong with it."""
+    if configuration.bundle is not None:
+        return BundleSubject(configuration.bundle, configuration.engine, configuration.precision, configuration.threads)
+    assert configuration.checkpoint is not None
+    return CheckpointSubject(configuration.checkpoint)
+
+
+def answer_all(subject: Subject, data: EvaluationData, what: str = "answering") -> NDArray[np.float64]:
+    """Return the calibrated logits of all pictures, float64 (N, C), with a progress bar."""
+    rows = []
+    with tqdm(total=len(data.records), desc=what, unit="image", leave=False, disable=None) as bar:
+        for start in range(0, len(data.records), CHUNK):
+            part = slice(start, start + CHUNK)
+            rows.append(subject.answer(data.pictures[part], data.records[part]))
+            bar.update(len(rows[-1]))
+    return np.concatenate(rows)
+
+
+def evaluate(configuration: EvaluationConfiguration) -> Path:
+    """Evaluate as configured, print the classification report, write the report's folder and return it."""
+    subject = load_subject(configuration)
+    data = read_evaluation_data(
+        subject.facts,
+        configuration.data,
+        configuration.part,
+        split_file=configuration.split_file,
+        runs=configuration.runs,
+        cache=configuration.cache,
+    )
+    logits = answer_all(subject, data)
+    probabilities = apply_temperature(logits)
+    print(f"{subject.facts.title}\n{len(data.records)} pictures, {data.part} part of {data.folder}\n")
+    if subject.facts.demo or data.demo:
+        print(DEMO_WARNING + "\n")
+    print(describe(data.truth, probabilities))
+    output = configuration.output or _default_output(subject, configuration)
+    write_report_folder(output, subject, data, probabilities, gallery=configuration.gallery)
+    print(f"\nreport: {output}")
+    return output
+
+
+def describe(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> str:
+    """Return scikit-learn's classification report and the project's summary figures as text."""
+    table = classification_report(
+        truth,
+        probabilities.argmax(axis=1),
+        labels=range(len(CLASS_CODES)),
+        target_names=CLASS_CODES,
+        digits=3,
+        zero_division=0,
+    )
+    figures = summary_metrics(truth, probabilities)
+    lines = [f"{name.replace('_', ' '):>28} {value:.3f}" for name, value in figures.items()]
+    return table + "\n" + "\n".join(lines)
+
+
+def _default_output(subject: Subject, configuration: EvaluationConfiguration) -> Path:
+    if configuration.bundle is None:
+        return subject.facts.source.parent / f"evaluation-{configuration.part}"
+    variant = subject.facts.details["variant"]
+    return configuration.runs / f"evaluation-{subject.facts.source.name}-{variant}-{configuration.part}"
+
+
+def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
+    """Return the configuration that the command line asks for. Raises :class:`DataError`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate",
+        description="Evaluate a checkpoint or a bundle, print the classification report and write a report folder.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument("--run", metavar="NAME", help="the run's best checkpoint (default: the last run)")
+    subject.add_argument("--checkpoint", type=Path, metavar="FILE", help="this checkpoint")
+    subject.add_argument("--bundle", type=Path, metavar="DIR", help="this bundle, run as on the device")
+    parser.add_argument("--engine", default="auto", choices=("auto", "onnx", "tflite"), help="for --bundle (auto)")
+    parser.add_argument("--precision", default="int8", choices=("int8", "fp32"), help="for --bundle (int8)")
+    parser.add_argument("--threads", type=int, metavar="N", help="for --bundle: the engine's threads (all)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the run's own)")
+    parts = ("test", "validation", "train", "all")
+    parser.add_argument("--split", dest="part", default="test", choices=parts, help="which part (test)")
+    parser.add_argument("--split-file", type=Path, metavar="FILE", help="split.csv to use instead of the run's")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the report (beside the checkpoint)")
+    parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are (runs)")
+    parser.add_argument(
+        "--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures (data/cache)"
+    )
+    parser.add_argument("--gallery", type=int, default=12, metavar="N", help="right and wrong cases to show (12 each)")
+    flags = parser.parse_args(arguments)
+    if flags.gallery < 0:
+        raise DataError(f"--gallery: expected 0 or more, found {flags.gallery}")
+    checkpoint = None
+    if flags.bundle is None:
+        checkpoint = flags.checkpoint or flags.runs_folder / (flags.run or _last_run(flags.runs_folder)) / "best.pt"
+    return EvaluationConfiguration(
+        checkpoint=checkpoint,
+        bundle=flags.bundle,
+        engine=flags.engine,
+        precision=flags.precision,
+        threads=flags.threads,
+        data=flags.data,
+        part=flags.part,
+        split_file=flags.split_file,
+        output=flags.output,
+        runs=flags.runs_folder,
+        cache=flags.cache_folder,
+        gallery=flags.gallery,
+    )
+
+
+def _last_run(runs: Path) -> str:
+    try:
+        return (runs / "latest").read_text(encoding="utf-8").strip()
+    except OSError:
+        raise DataError(f"{runs / 'latest'}: found no run yet; say --run, --checkpoint or --bundle") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate as the command line says."""
+    evaluate(read_flags(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,103 @@
+"""Which pictures an evaluation looks at: a data folder, and the part of the split that the model did not learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_runtime.errors import DataError
+from train.cache import open_cache
+from train.records import LesionRecord, is_demo, load_records
+from train.split import PARTS, Split, read_split
+from train.subject import SubjectFacts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Pictures uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
+
+    folder: Path
+    part: str
+    demo: bool
+    records: tuple[LesionRecord, ...]
+    pictures: NDArray[np.uint8]
+    left_out: tuple[str, ...]
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Class indices, int64 (N,)."""
+        return np.array([record.label for record in self.records], dtype=np.int64)
+
+    def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> EvaluationData:
+        """Return the pictures at the given positions only."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        records = tuple(self.records[index] for index in chosen)
+        return EvaluationData(self.folder, self.part, self.demo, records, self.pictures[chosen], self.left_out)
+
+
+def read_evaluation_data(
+    facts: SubjectFacts, data: Path | None, part: str, *, split_file: Path | None, runs: Path, cache: Path
+) -> EvaluationData:
+    """Read the pictures of ``part`` ("validation", "test", "train" or "all").
+
+    The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
+    the one that run learnt from. Raises :class:`DataError` when there is nothing to evaluate on.
+    """
+    run = _run_of(facts, runs)
+    folder = data or _folder_of(run, facts)
+    records = load_records(folder)
+    split = read_split(split_file) if split_file else read_split(run / "split.csv") if run else None
+    chosen = _choose(records, split, part, facts, folder)
+    opened = open_cache(chosen, facts.input_size, cache)
+    by_id = {record.image_id: record for record in chosen}
+    kept = tuple(by_id[image_id] for image_id in opened.image_ids)
+    return EvaluationData(folder, part, is_demo(folder), kept, opened.pictures, tuple(sorted(opened.unreadable)))
+
+
+def _run_of(facts: SubjectFacts, runs: Path) -> Path | None:
+    """Find the run folder whose split is the one the subject was trained with; the checkpoint's own comes first."""
+    candidates = [facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
+    for folder in candidates:
+        if (folder / "split.csv").is_file() and read_split(folder / "split.csv").hash == facts.split_hash:
+            return folder
+    return None
+
+
+def _folder_of(run: Path | None, facts: SubjectFacts) -> Path:
+    if run is None:
+        raise DataError(f"{facts.source}: no run with its split was found, so say --data FOLDER")
+    try:
+        return Path(json.loads((run / "data.json").read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{run / 'data.json'}: expected the run's data folder ({error}); say --data FOLDER") from None
+
+
+def _choose(
+    records: list[LesionRecord], split: Split | None, part: str, facts: SubjectFacts, folder: Path
+) -> list[LesionRecord]:
+    if part == "all":
+        return records
+    if split is None:
+        prescribed = [record for record in records if record.part == part]
+        if prescribed:
+            return prescribed
+        raise DataError(
+            f"{facts.source}: no run with its split was found, so the {part} part of {folder} is unknown; "
+            "say --split-file FILE, or --split all for pictures the model never saw"
+        )
+    chosen = [records[index] for index in split.indices(records, part)]
+    if not chosen:
+        found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in PARTS)
+        raise DataError(
+            f"{folder}: expected pictures of the {part} part, found {len(records)} pictures of which the split "
+            f"knows {found}; say --split all for pictures the model never saw"
+        )
+    return chosen
