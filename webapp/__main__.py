@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from edge_runtime.errors import run_command_line
 from webapp.application import create_app
 from webapp.configuration import MEBIBYTE, WebConfiguration
 from webapp.server import Server, listen
+from webapp.supervisor import Supervisor
 
 API_KEY_VARIABLE = "DERMEDGE_API_KEY"
 
@@ -46,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--allowed-host", action="append", default=[], help="Host header to accept, repeatable; none given: any")
     add("--cors-origin", action="append", default=[], help="web origin that may call the API, repeatable")
     add("--no-metrics", action="store_true", help="do not serve /metrics")
+    add("--no-supervisor", action="store_true", help="serve in this process; nobody restarts it after a crash")
     add("--quiet", action="store_true", help="no access log")
     return parser
 
@@ -78,15 +81,28 @@ def main() -> int:
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
     if not arguments.quiet:
         logging.getLogger("webapp.access").setLevel(logging.INFO)
+    configuration = read_configuration(arguments)
     listener = listen(arguments.host, arguments.port)
-    server = Server(create_app(read_configuration(arguments)), read_configuration(arguments), listener)
+    if arguments.no_supervisor:
+        return serve(configuration, listener)
+    return Supervisor(listener, lambda inherited: run_command_line(lambda: serve(configuration, inherited))).run()
+
+
+def serve(configuration: WebConfiguration, listener: socket.socket) -> int:
+    """Load the model and answer requests until SIGTERM or Ctrl+C; what was begun is finished."""
+    server = Server(create_app(configuration), configuration, listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    print(f"serving on http://{host}:{listener.getsockname()[1]}/", flush=True)
+    host, port = listener.getsockname()[:2]
+    print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
     server.run()
     return 0
 
 
+def run() -> int:
+    """Run the server's command line; the console script ``dermedge-web`` points here."""
+    return run_command_line(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run_command_line(main))
+    sys.exit(run())

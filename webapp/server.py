@@ -173,14 +173,14 @@ class Server(TcpWSGIServer):
         while not self.stopping:
             wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
         self.accepting = False
-        self.del_channel(self._map)  # the listening socket stays open: a supervisor may hand it to a successor
+        self.del_channel(self._map)
+        self.socket.close()  # newcomers are refused now, so that a load balancer sends them elsewhere
         deadline = time.time() + DRAIN_SECONDS
         while self._busy() and time.time() < deadline:
             self.maintenance(time.time())
             wasyncore.loop(timeout=0.1, use_poll=True, map=self._map, count=1)
         self.task_dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
-        self.socket.close()
         self._state.engines.close()
 
     def _busy(self) -> bool:
