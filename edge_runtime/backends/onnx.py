@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from edge_runtime.backends.onnx_file import refuse_external_data
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -28,9 +29,17 @@ def version() -> str:
     return f"onnxruntime {onnxruntime.__version__}"
 
 
+def package_file() -> str:
+    """Return a file that changes whenever another version of the engine is installed."""
+    specification = find_spec("onnxruntime")
+    return (specification.origin or "") if specification else ""
+
+
 def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
-    """Load a graph. One session serves any number of threads, so ``replicas`` is not needed here."""
+    """Load a graph. One session serves any number of threads; ``replicas`` only says that several will."""
     import onnxruntime
+
+    refuse_external_data(data)
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

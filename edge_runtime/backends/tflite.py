@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import queue
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.backends.quiet_loading import without_information_lines
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -32,6 +31,9 @@ def is_installed() -> bool:
 
 def version() -> str:
     """Return the package's name and version."""
+    from importlib.metadata import PackageNotFoundError  # slow to import, and no prediction needs it
+    from importlib.metadata import version as package_version
+
     index = _installed_index()
     if index is None:
         raise EngineError("no TFLite engine is installed")
@@ -39,6 +41,13 @@ def version() -> str:
         return f"{PACKAGES[index]} {package_version(PACKAGES[index])}"
     except PackageNotFoundError:
         return PACKAGES[index]
+
+
+def package_file() -> str:
+    """Return a file that changes whenever another version of the engine is installed."""
+    index = _installed_index()
+    specification = None if index is None else find_spec(_MODULES[index].partition(".")[0])
+    return (specification.origin or "") if specification else ""
 
 
 def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
@@ -69,29 +78,32 @@ class _SignatureInterpreter:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         interpreter_class = import_module(_MODULES[index]).Interpreter
         try:
-            self._interpreter: Any = interpreter_class(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with without_information_lines():
+                self._interpreter: Any = interpreter_class(model_content=data, num_threads=threads)
+                self._interpreter.allocate_tensors()
             runner = self._interpreter.get_signature_runner()
             self._inputs = {name: detail["index"] for name, detail in runner.get_input_details().items()}
             self._outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
         except (ValueError, RuntimeError) as error:
-            raise EngineError(f"{PACKAGES[index]} refused the graph: {error}") from None
+            raise EngineError(f"{PACKAGES[index]} refused the graph: {_first_line(error)}") from None
 
     def run(self, inputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """Run the graph; the arrays returned are copies, so they outlive the next call."""
         try:
             for name, array in inputs.items():
                 self._interpreter.set_tensor(self._inputs[name], array)
             self._interpreter.invoke()
         except (KeyError, ValueError, RuntimeError) as error:
-            raise EngineError(f"TFLite failed: {error}") from None
+            raise EngineError(f"TFLite failed: {_first_line(error)}") from None
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
 def _installed_index() -> int | None:
     for index, module in enumerate(_MODULES):
-        try:
-            if find_spec(module) is not None:
-                return index
-        except ModuleNotFoundError:  # the parent package is not there
-            continue
+        if find_spec(module.partition(".")[0]) is not None:  # the package alone: a submodule's spec would import it
+            return index
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
