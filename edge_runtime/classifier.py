@@ -7,11 +7,9 @@ The device has no architecture-specific code. It runs ``features`` once, then ``
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from edge_runtime.bundle import find_bundle, read_variant_files
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import DermedgeError, EngineError
 from edge_runtime.manifest import Manifest, read_manifest
+from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
 from edge_runtime.preprocessing import load_image_hwc
 
 if TYPE_CHECKING:
@@ -29,54 +28,15 @@ if TYPE_CHECKING:
 
     from edge_runtime.patient import PatientMetadata
 
-DEMO_WARNING = "demo model: trained on generated phantoms, not on patients; its answers mean nothing medically"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one picture.
-
-    ``probabilities`` are calibrated, finite and sum to one, in class order. ``verdict`` is ``"diagnosis"``,
-    ``"not_sure"`` (confidence under the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
-    class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
-    ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
-    (rows, columns), non-negative, for ``explained_class``.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    verdict: str
-    engine: str
-    precision: str
-    timing_ms: dict[str, float]
-    warnings: tuple[str, ...]
-    image_hwc: NDArray[np.uint8]
-    class_activation_map: NDArray[np.float32] | None = None
-    explained_class: str | None = None
-
-    @property
-    def confidence(self) -> float:
-        """Probability of ``label``, 0..1."""
-        return self.probabilities[self.label]
-
-    def to_json(self, image: str | None = None) -> dict[str, Any]:
-        """Return the object that ``--json`` and the web app answer with, ready for ``json.dumps``."""
-        return {
-            "image": image,
-            "label": self.label,
-            "probabilities": self.probabilities,
-            "verdict": self.verdict,
-            "engine": self.engine,
-            "precision": self.precision,
-            "timing_ms": {stage: round(milliseconds, 3) for stage, milliseconds in self.timing_ms.items()},
-            "warnings": list(self.warnings),
-        }
+__all__ = ["DEMO_WARNING", "Classifier", "Prediction", "available_processors", "calibrated_probabilities"]
 
 
 class Classifier:
-    """A loaded bundle variant. :meth:`predict` may be called from any number of threads.
+    """A loaded bundle variant.
 
-    Use :meth:`load`; as a context manager it releases the engine's memory at the end.
+    Use :meth:`load`; as a context manager it releases the engine's memory at the end. All methods but :meth:`close`
+    may be called from any number of threads at once; ``replicas`` of them run at the same time, the others wait.
+    Not to be shared by ``fork``: load one in each process.
     """
 
     def __init__(self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int):
@@ -90,7 +50,8 @@ class Classifier:
         self.replicas = replicas
         self._module = module
         self._explain_data = files["explain"]
-        self._features = module.load_graph(files["features"], threads, replicas)
+        self._explain_lock = Lock()
+        self._features = module.load_graph(files.pop("features"), threads, replicas)
         self._head = module.load_graph(files["head"], 1, replicas)
         self._explain: Any = None
         self._warnings = (DEMO_WARNING,) if manifest.demo else ()
@@ -114,8 +75,8 @@ class Classifier:
         folder = find_bundle(bundle)
         manifest = read_manifest(folder)
         thread_count = threads if threads is not None else available_processors()
-        if thread_count < 1:
-            raise EngineError(f"expected at least one thread, found {thread_count}")
+        if thread_count < 1 or replicas < 1:
+            raise EngineError(f"expected at least one thread and replica, found {thread_count} and {replicas}")
         if engine == "auto":
             from edge_runtime.engine_choice import choose_engine
 
@@ -149,68 +110,99 @@ class Classifier:
         ``explain=True`` adds the class-activation map of the most probable class, or of ``explain_class``.
         Raises :class:`ImageError` for an unusable picture and :class:`EngineError` when the engine fails.
         """
-        started = perf_counter()
-        image_hwc = load_image_hwc(source, self.manifest.input.size)
-        decoded = perf_counter()
-        return self._classify(image_hwc, 1e3 * (decoded - started), explain, explain_class, patient)
+        image_hwc, decode_ms = self._decode(source)
+        return self._classify([image_hwc], [decode_ms], explain, explain_class, patient)[0]
 
-    def predict_batch(self, sources: Iterable[Any], **options: Any) -> list[Prediction]:
-        """Classify several pictures, in order; the first unusable one raises."""
-        return [self.predict(source, **options) for source in sources]
+    def predict_batch(
+        self,
+        sources: Iterable[Any],
+        *,
+        explain: bool = False,
+        explain_class: str | None = None,
+        patient: PatientMetadata | None = None,
+    ) -> list[Prediction]:
+        """Classify several pictures in one call of the engine, in order; the first unusable one raises.
 
-    def predict_many(self, sources: Iterable[Any], **options: Any) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
+        Takes what :meth:`predict` takes; all pictures are of the same ``patient``. TFLite graphs take one picture at
+        a time and are called for each.
+        """
+        decoded = [self._decode(source) for source in sources]
+        if not decoded:
+            return []
+        images, decode_ms = zip(*decoded, strict=True)
+        return self._classify(images, decode_ms, explain, explain_class, patient)
+
+    def predict_many(
+        self, sources: Iterable[Any], *, batch: int = 1, **options: Any
+    ) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
         """Classify any number of pictures on ``replicas`` threads; yield ``(source, answer or error)`` in order.
 
-        At most four pictures per replica are in memory, however long ``sources`` is.
+        Decoding runs in parallel with inference. At most four batches per replica are in memory, however long
+        ``sources`` is. ``options`` are those of :meth:`predict`.
         """
-        remaining = iter(sources)
-        with ThreadPoolExecutor(self.replicas) as pool:
-            pending: list[tuple[Any, Future[Prediction | DermedgeError]]] = []
+        from edge_runtime.stream import answer_stream  # brings in thread pools, which one prediction does not need
 
-            def submit(source: Any) -> None:
-                pending.append((source, pool.submit(self._predict_or_error, source, options)))
+        return answer_stream(self, sources, batch, options)
 
-            for source in islice(remaining, 4 * self.replicas):
-                submit(source)
-            while pending:
-                source, future = pending.pop(0)
-                answer = future.result()
-                for following in islice(remaining, 1):
-                    submit(following)
-                yield source, answer
-
-    def _predict_or_error(self, source: Any, options: dict[str, Any]) -> Prediction | DermedgeError:
-        try:
-            return self.predict(source, **options)
-        except DermedgeError as error:
-            return error
+    def _decode(self, source: Any) -> tuple[NDArray[np.uint8], float]:
+        started = perf_counter()
+        image_hwc = load_image_hwc(source, self.manifest.input.size)
+        return image_hwc, 1e3 * (perf_counter() - started)
 
     def _classify(
         self,
-        image_hwc: NDArray[np.uint8],
-        decode_ms: float,
+        images: Sequence[NDArray[np.uint8]],
+        decode_ms: Sequence[float],
         explain: bool,
         explain_class: str | None,
         patient: PatientMetadata | None,
-    ) -> Prediction:
+    ) -> list[Prediction]:
+        if len(images) > 1 and not self._module.TAKES_BATCHES:
+            return [
+                self._classify([image], [milliseconds], explain, explain_class, patient)[0]
+                for image, milliseconds in zip(images, decode_ms, strict=True)
+            ]
         started = perf_counter()
-        feature_map = self._features({"image_nhwc": image_hwc[np.newaxis]})["feature_map"]
+        batch_nhwc = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+        feature_map = self._features({"image_nhwc": batch_nhwc})["feature_map"]
         featured = perf_counter()
-        head_inputs: dict[str, Any] = {"feature_map": feature_map, **self._patient_input(patient)}
+        head_inputs: dict[str, Any] = {"feature_map": feature_map, **self._patient_input(patient, len(images))}
         outputs = self._head(head_inputs)
-        probabilities = calibrated_probabilities(outputs["logits"])[0]
+        probabilities = calibrated_probabilities(outputs["logits"])
         answered = perf_counter()
-        timing_ms = {"decode": decode_ms, "features": 1e3 * (featured - started), "head": 1e3 * (answered - featured)}
-        label = CLASS_CODES[int(probabilities.argmax())]
-        class_activation_map = None
-        explained_class = None
+        timing_ms = {
+            "features": 1e3 * (featured - started) / len(images),
+            "head": 1e3 * (answered - featured) / len(images),
+        }
+        explained = [explain_class or CLASS_CODES[index] for index in probabilities.argmax(axis=1)]
+        maps: Any = [None] * len(images)
         if explain or explain_class is not None:
-            explained_class = explain_class or label
-            class_activation_map = self._explain_class(head_inputs, explained_class)
-            timing_ms["explain"] = 1e3 * (perf_counter() - answered)
-        verdict, warning = self._verdict(float(probabilities.max()), outputs)
+            maps = self._class_activation_maps(head_inputs, explained)
+            timing_ms["explain"] = 1e3 * (perf_counter() - answered) / len(images)
+        return [
+            self._prediction(
+                image_hwc,
+                probabilities[index],
+                self._outlier_score(outputs, index),
+                {"decode": decode_ms[index], **timing_ms},
+                maps[index],
+                explained[index],
+            )
+            for index, image_hwc in enumerate(images)
+        ]
+
+    def _prediction(
+        self,
+        image_hwc: NDArray[np.uint8],
+        probabilities: NDArray[np.float64],
+        outlier_score: float | None,
+        timing_ms: dict[str, float],
+        class_activation_map: NDArray[np.float32] | None,
+        explained_class: str,
+    ) -> Prediction:
+        verdict, warning = self._verdict(float(probabilities.max()), outlier_score)
         return Prediction(
-            label=label,
+            label=CLASS_CODES[int(probabilities.argmax())],
             probabilities=dict(zip(CLASS_CODES, probabilities.tolist(), strict=True)),
             verdict=verdict,
             engine=self.engine,
@@ -219,47 +211,44 @@ class Classifier:
             warnings=(*self._warnings, *warning),
             image_hwc=image_hwc,
             class_activation_map=class_activation_map,
-            explained_class=explained_class,
+            explained_class=None if class_activation_map is None else explained_class,
         )
 
-    def _verdict(self, confidence: float, outputs: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    @staticmethod
+    def _outlier_score(outputs: dict[str, Any], index: int) -> float | None:
+        scores = outputs.get("outlier_score")
+        return None if scores is None else float(scores.reshape(-1)[index])
+
+    def _verdict(self, confidence: float, outlier_score: float | None) -> tuple[str, tuple[str, ...]]:
         thresholds = self.manifest.thresholds
-        outlier_score = outputs.get("outlier_score")
         limit = thresholds.not_lesion_above
-        if limit is not None and outlier_score is not None and not float(outlier_score.reshape(-1)[0]) <= limit:
+        if limit is not None and outlier_score is not None and not outlier_score <= limit:  # also when it is NaN
             return "not_a_lesion_image", ("this does not look like a dermatoscopic image",)
         if thresholds.not_sure_below is not None and confidence < thresholds.not_sure_below:
             return "not_sure", (f"not sure: confidence is below {thresholds.not_sure_below:.2f}",)
         return "diagnosis", ()
 
-    def _explain_class(self, head_inputs: dict[str, Any], code: str) -> NDArray[np.float32]:
-        if code not in CLASS_CODES:
-            raise EngineError(f"unknown class {code!r}, expected one of {' '.join(CLASS_CODES)}")
-        if self._explain is None:  # loaded on first use: most predictions need no map
-            self._explain = self._module.load_graph(self._explain_data, 1, self.replicas)
-        class_weights = np.zeros((1, len(CLASS_CODES)), dtype=np.float32)
-        class_weights[0, CLASS_CODES.index(code)] = 1.0
-        class_activation_map = self._explain({**head_inputs, "class_weights": class_weights})["class_activation_map"][0]
-        if not np.isfinite(class_activation_map).all():
+    def _class_activation_maps(self, head_inputs: dict[str, Any], codes: list[str]) -> NDArray[np.float32]:
+        for code in codes:
+            if code not in CLASS_CODES:
+                raise EngineError(f"unknown class {code!r}, expected one of {' '.join(CLASS_CODES)}")
+        with self._explain_lock:
+            if self._explain is None:  # loaded on first use: most predictions need no map
+                self._explain = self._module.load_graph(self._explain_data, 1, self.replicas)
+        class_weights = np.zeros((len(codes), len(CLASS_CODES)), dtype=np.float32)
+        class_weights[range(len(codes)), [CLASS_CODES.index(code) for code in codes]] = 1.0
+        maps = self._explain({**head_inputs, "class_weights": class_weights})["class_activation_map"]
+        if not np.isfinite(maps).all():
             raise EngineError(f"{self.engine} returned a class-activation map that is not finite")
-        return class_activation_map
+        return maps
 
-    def _patient_input(self, patient: PatientMetadata | None) -> dict[str, NDArray[np.float32]]:
+    def _patient_input(self, patient: PatientMetadata | None, count: int) -> dict[str, NDArray[np.float32]]:
         specification = self.manifest.patient_metadata
         if specification is None:
             return {}
-        from edge_runtime.patient import PatientMetadata, encode_patient
+        from edge_runtime.patient import encode_patient
 
-        return {"metadata": encode_patient(patient or PatientMetadata(), specification)[np.newaxis]}
-
-
-def calibrated_probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Softmax over the last axis in float64. Raises :class:`EngineError` when a logit is not finite."""
-    if not np.isfinite(logits).all():
-        raise EngineError("the engine returned logits that are not finite")
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        return {"metadata": np.repeat(encode_patient(patient, specification)[np.newaxis], count, axis=0)}
 
 
 def available_processors() -> int:

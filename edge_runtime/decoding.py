@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -148,7 +148,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.getexif().get(_ORIENTATION, 1) != 1:
         from PIL import ImageOps
 
-        image = cast("Image.Image", ImageOps.exif_transpose(image))
+        image = ImageOps.exif_transpose(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):

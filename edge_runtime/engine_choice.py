@@ -1,8 +1,8 @@
 """``engine="auto"``: measure the installed engines on the bundle's own graph once, remember the faster one.
 
 The measurement takes well under a second and is kept in a small JSON file in the user's cache folder
-(``$XDG_CACHE_HOME/dermedge``), keyed by everything that can change the outcome: graph sums, precision, threads, engine
-versions and the processor.
+(``$XDG_CACHE_HOME/dermedge``), keyed by everything that can change the outcome: graph sums, precision, threads, the
+engines' packages and the processor.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import tempfile
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -72,9 +71,17 @@ def _cache_folder() -> Path:
 
 def _key(manifest: Manifest, engines: list[str], precision: str, threads: int) -> str:
     graphs = [manifest.graph(manifest.variants[f"{engine}-{precision}"].features).sha256 for engine in engines]
-    versions = [backend(engine).version() for engine in engines]
-    parts = [*graphs, *versions, str(threads), platform.machine(), processor_name()]
+    packages = [_file_state(backend(engine).package_file()) for engine in engines]  # importing them would be slow
+    parts = [*graphs, *packages, str(threads), platform.machine(), processor_name()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _file_state(path: str) -> str:
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return path
+    return f"{path} {state.st_size} {state.st_mtime_ns}"
 
 
 def processor_name() -> str:
@@ -101,6 +108,8 @@ def _read_choice(cache: Path) -> str | None:
 def _write_choice(cache: Path, engine: str, timings: dict[str, float]) -> None:
     """Remember the choice; a read-only or full disk only means that the next start measures again."""
     try:
+        import tempfile  # needed once per machine
+
         cache.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=cache.parent)
         with os.fdopen(descriptor, "wb") as file:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge_runtime.backends import RunGraph
 
 PACKAGES = ("onnxruntime",)
+TAKES_BATCHES = True
 
 
 def is_installed() -> bool:

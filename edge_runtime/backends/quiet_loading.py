@@ -10,11 +10,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
+
+_LOCK = Lock()
+"""The descriptor is the whole process's: two threads must not swap it at the same time."""
 
 
 @contextmanager
 def without_information_lines() -> Iterator[None]:
     """Drop lines that start with ``INFO:`` from what reaches file descriptor 2 inside the block."""
+    with _LOCK:
+        yield from _swapped()
+
+
+def _swapped() -> Iterator[None]:
     try:
         saved = os.dup(2)
     except OSError:  # stderr is closed: nothing to keep quiet

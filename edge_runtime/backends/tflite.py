@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_runtime.backends import RunGraph
 
 PACKAGES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+TAKES_BATCHES = False
 _MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
 
 

@@ -1,0 +1,67 @@
+"""What an answer is: calibrated probabilities, a verdict, and where and how fast it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEMO_WARNING = "demo model: trained on generated phantoms, not on patients; its answers mean nothing medically"
+
+VERDICTS = ("diagnosis", "not_sure", "not_a_lesion_image")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture.
+
+    ``probabilities`` are calibrated, finite and sum to one, in class order. ``verdict`` is ``"diagnosis"``,
+    ``"not_sure"`` (confidence under the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
+    class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
+    ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
+    (rows, columns), non-negative, for ``explained_class``.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    verdict: str
+    engine: str
+    precision: str
+    timing_ms: dict[str, float]
+    warnings: tuple[str, ...]
+    image_hwc: NDArray[np.uint8]
+    class_activation_map: NDArray[np.float32] | None = None
+    explained_class: str | None = None
+
+    @property
+    def confidence(self) -> float:
+        """Probability of ``label``, 0..1."""
+        return self.probabilities[self.label]
+
+    def to_json(self, image: str | None = None) -> dict[str, Any]:
+        """Return the object that ``--json`` and the web app answer with, ready for ``json.dumps``."""
+        return {
+            "image": image,
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "verdict": self.verdict,
+            "engine": self.engine,
+            "precision": self.precision,
+            "timing_ms": {stage: round(milliseconds, 3) for stage, milliseconds in self.timing_ms.items()},
+            "warnings": list(self.warnings),
+        }
+
+
+def calibrated_probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Softmax over the last axis in float64. Raises :class:`EngineError` when a logit is not finite."""
+    if not np.isfinite(logits).all():
+        raise EngineError("the engine returned logits that are not finite")
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
