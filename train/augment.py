@@ -140,5 +140,3 @@ def resize_batch(batch_nhwc: Tensor, size: int) -> Tensor:
     if batch.shape[-1] != size:
         batch = functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
     return standardise(batch)
-
-

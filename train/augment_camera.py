@@ -6,6 +6,7 @@ Each works on a share of the pictures of a batch, so its cost is that share of i
 from __future__ import annotations
 
 import functools
+import io
 
 import numpy as np
 import torch
@@ -49,8 +50,9 @@ def compress_as_jpeg(batch_nhwc: Tensor, share: float, generator: torch.Generato
     qualities = uniform(len(where), 25.0, 75.0, generator).int().tolist()
     batch_nhwc = batch_nhwc.clone()
     for position, quality in zip(where.tolist(), qualities, strict=True):
-        picture = batch_nhwc[position].permute(2, 0, 1).cpu()
-        batch_nhwc[position] = transforms.jpeg(picture, quality).permute(1, 2, 0).to(batch_nhwc.device)
+        stream = io.BytesIO()
+        Image.fromarray(batch_nhwc[position].cpu().numpy()).save(stream, format="JPEG", quality=quality)
+        batch_nhwc[position] = torch.from_numpy(np.array(Image.open(stream))).to(batch_nhwc.device)
     return batch_nhwc
 
 
@@ -83,7 +85,7 @@ def cut_out(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Ten
 
 @functools.cache
 def _hair_masks() -> Tensor:
-    """Fixed set of hair drawings, float32 [HAIR_MASKS, 1, size, size] in 0..1, antialiased by drawing at double size."""
+    """Fixed set of hair drawings, float32 [HAIR_MASKS, 1, size, size] in 0..1, drawn at double size."""
     generator = np.random.default_rng(20180814)
     masks = []
     for _ in range(HAIR_MASKS):

@@ -11,38 +11,51 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from edge_runtime.errors import DataError, ImageError
 from edge_runtime.preprocessing import load_image_hwc
+from train.duplicates import HASH_VERSION, difference_hash
 from train.files import replacing, write_text_atomically
 from train.records import LesionRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREPROCESSING_VERSION = "1 stretch bilinear-antialias RGB"
+PREPROCESSING_VERSION = f"1 stretch bilinear-antialias RGB, {HASH_VERSION}"
+PORTION = 256
+"""Pictures decoded at a time, so that memory does not grow with the data set."""
+
+
+class CacheIndex(msgspec.Struct, forbid_unknown_fields=True):
+    """What lies beside the pixels; the lists run parallel to the pictures."""
+
+    image_ids: list[str]
+    digests: list[str]
+    difference_hashes: list[str]
+    unreadable: dict[str, str]
 
 
 @dataclass(frozen=True)
 class PictureCache:
-    """Pictures of ``image_ids`` as ``pictures[i]``, ``uint8`` of shape (size, size, 3), RGB.
+    """``pictures[i]`` is the picture of ``image_ids[i]``: ``uint8`` of shape (size, size, 3), RGB.
 
-    ``digests`` are SHA-256 of the pixels, ``fingerprint`` one SHA-256 over ids and digests, ``unreadable`` maps the
-    ids that are not in the cache to what was wrong with them. ``difference_hashes`` are 64-bit perceptual hashes.
+    ``digests`` are SHA-256 of the pixels, ``difference_hashes`` perceptual hashes, both hexadecimal. ``unreadable``
+    maps the ids that are not in the cache to what was wrong with them.
     """
 
     image_ids: tuple[str, ...]
     pictures: NDArray[np.uint8]
     digests: tuple[str, ...]
-    difference_hashes: tuple[int, ...]
+    difference_hashes: tuple[str, ...]
     unreadable: dict[str, str]
 
     @property
@@ -61,24 +74,17 @@ def open_cache(records: Sequence[LesionRecord], size: int, folder: Path) -> Pict
     array_path, index_path = folder / f"{key}.rgb", folder / f"{key}.json"
     if not (array_path.is_file() and index_path.is_file()):
         _build(records, size, array_path, index_path)
-    index = json.loads(index_path.read_text(encoding="utf-8"))
-    shape = (len(index["image_ids"]), size, size, 3)
+    index = msgspec.json.decode(index_path.read_bytes(), type=CacheIndex)
+    shape = (len(index.image_ids), size, size, 3)
+    if array_path.stat().st_size != np.prod(shape):
+        raise DataError(f"{array_path}: expected {np.prod(shape)} bytes; delete it to have it built anew")
     return PictureCache(
-        image_ids=tuple(index["image_ids"]),
+        image_ids=tuple(index.image_ids),
         pictures=np.memmap(array_path, np.uint8, mode="r", shape=shape),
-        digests=tuple(index["digests"]),
-        difference_hashes=tuple(int(value, 16) for value in index["difference_hashes"]),
-        unreadable=index["unreadable"],
+        digests=tuple(index.digests),
+        difference_hashes=tuple(index.difference_hashes),
+        unreadable=index.unreadable,
     )
-
-
-def difference_hash(image_hwc: NDArray[np.uint8]) -> int:
-    """64-bit difference hash of a picture (is each cell of a 9×8 grey thumbnail brighter than its left neighbour?)."""
-    from PIL import Image
-
-    thumbnail = Image.fromarray(image_hwc).convert("L").resize((9, 8), Image.Resampling.BOX)
-    grey = np.asarray(thumbnail, dtype=np.int16)
-    return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
 
 
 def _cache_key(records: Sequence[LesionRecord], size: int) -> str:
@@ -91,7 +97,27 @@ def _cache_key(records: Sequence[LesionRecord], size: int) -> str:
 
 
 def _build(records: Sequence[LesionRecord], size: int, array_path: Path, index_path: Path) -> None:
-    """Decode all pictures with every core and write both files, the index last."""
+    """Decode all pictures and write both files, the index last."""
+    index = CacheIndex([], [], [], {})
+    with replacing(array_path) as temporary:
+        with temporary.open("wb") as file:
+            for record, picture in _decode_all(records, size):
+                if isinstance(picture, str):
+                    index.unreadable[record.image_id] = picture
+                    continue
+                pixels = picture.tobytes()
+                file.write(pixels)
+                index.image_ids.append(record.image_id)
+                index.digests.append(hashlib.sha256(pixels).hexdigest())
+                index.difference_hashes.append(difference_hash(picture))
+        if not index.image_ids:
+            first = next(iter(index.unreadable.values()), "there are none")
+            raise DataError(f"none of {len(records)} pictures can be read, the first because: {first}")
+    write_text_atomically(index_path, json.dumps(msgspec.to_builtins(index)))
+
+
+def _decode_all(records: Sequence[LesionRecord], size: int) -> Iterator[tuple[LesionRecord, NDArray[np.uint8] | str]]:
+    """Decode with every core, in order; a picture that cannot be read gives the reason instead."""
 
     def decode(record: LesionRecord) -> NDArray[np.uint8] | str:
         try:
@@ -99,27 +125,13 @@ def _build(records: Sequence[LesionRecord], size: int, array_path: Path, index_p
         except ImageError as error:
             return str(error)
 
-    image_ids: list[str] = []
-    digests: list[str] = []
-    hashes: list[str] = []
-    unreadable: dict[str, str] = {}
-    with replacing(array_path) as temporary:
-        with temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-            progress = tqdm(total=len(records), desc="decoding pictures", unit="img", disable=not sys.stderr.isatty())
-            for start in range(0, len(records), 256):  # in portions, so that memory does not grow with the data set
-                portion = records[start : start + 256]
-                for record, result in zip(portion, pool.map(decode, portion), strict=True):
-                    if isinstance(result, str):
-                        unreadable[record.image_id] = result
-                    else:
-                        file.write(result.tobytes())
-                        image_ids.append(record.image_id)
-                        digests.append(hashlib.sha256(result.tobytes()).hexdigest())
-                        hashes.append(f"{difference_hash(result):016x}")
-                    progress.update()
-            progress.close()
-            if not image_ids:
-                first = next(iter(unreadable.values()), "no pictures")
-                raise DataError(f"none of {len(records)} pictures can be read, the first because: {first}")
-    index = {"image_ids": image_ids, "digests": digests, "difference_hashes": hashes, "unreadable": unreadable}
-    write_text_atomically(index_path, json.dumps(index))
+    hidden = not sys.stderr.isatty()
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(records), desc="decoding pictures", unit="img", disable=hidden) as progress,
+    ):
+        for start in range(0, len(records), PORTION):
+            portion = records[start : start + PORTION]
+            for record, picture in zip(portion, pool.map(decode, portion), strict=True):
+                yield record, picture
+                progress.update()

@@ -85,6 +85,10 @@ class TrainingConfiguration:
     cutmix: float = _option(0.0, "alpha of cutmix (Yun et al. 2019); 0: off")
     mixing_probability: float = _option(0.5, "share of the batches that are mixed, when mixup or cutmix is on")
 
+    teachers: str | None = _option(None, "checkpoints to learn from as well, separated by commas")
+    distillation_weight: float = _option(0.7, "share of the teachers' answers in the loss")
+    distillation_temperature: float = _option(2.0, "softening of the answers in distillation")
+
     select: str = _option("balanced_accuracy", "validation figure that chooses best.pt", SELECTIONS)
     patience: int = _option(0, "stop after this many epochs without a better figure; 0: never")
     precision: str = _option("auto", "arithmetic; auto: bf16 where the processor has it", PRECISIONS)
@@ -171,9 +175,8 @@ def check_configuration(configuration: TrainingConfiguration) -> None:
     if configuration.fold is not None and (configuration.folds is None or configuration.fold >= configuration.folds):
         raise DataError(f"--fold: expected a number below --folds ({configuration.folds}), found {configuration.fold}")
     if configuration.accumulate > configuration.batch_size:
-        raise DataError(
-            f"--accumulate: expected at most --batch-size ({configuration.batch_size}), found {configuration.accumulate}"
-        )
+        limit = configuration.batch_size
+        raise DataError(f"--accumulate: expected at most --batch-size ({limit}), found {configuration.accumulate}")
 
 
 _HUGE = 10**9
@@ -209,6 +212,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mixup": (0, 100),
     "cutmix": (0, 100),
     "mixing_probability": (0, 1),
+    "distillation_weight": (0, 1),
+    "distillation_temperature": (0.1, 100),
     "patience": (0, 100_000),
     "threads": (1, 1024),
     "save_every_steps": (0, _HUGE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,11 +88,6 @@ def epoch_batches(
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
 
 
-def sequential_batches(count: int, batch_size: int) -> list[NDArray[np.int64]]:
-    """All positions in order, the last batch possibly smaller."""
-    return [np.arange(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-
-
 def make_metadata_spec(records: Sequence[LesionRecord]) -> PatientMetadataSpec:
     """The sexes and sites that occur in ``records``, sorted."""
     return PatientMetadataSpec(
@@ -123,7 +119,7 @@ def hide_metadata(
     """Make age, sex and site unknown, each on its own with ``probability`` per picture; returns a new tensor."""
     bounds = (0, 2, 2 + len(spec.sexes), metadata.shape[1])
     kept = torch.rand((len(metadata), 3), generator=generator) >= probability
-    widths = torch.tensor([end - start for start, end in zip(bounds, bounds[1:], strict=False)])
+    widths = torch.tensor([end - start for start, end in itertools.pairwise(bounds)])
     return metadata * kept.repeat_interleave(widths, dim=1)
 
 

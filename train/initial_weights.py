@@ -26,6 +26,8 @@ class InitialisationReport:
 
     def summary(self) -> str:
         """One line for people: counts, and whole modules by name."""
+        if not self.filled:
+            return "initial weights: all at random"
         text = f"initial weights: {len(self.filled)} tensors from {self.source}"
         if self.random:
             text += f"; learnt from scratch: {', '.join(_modules(self.random))}"
@@ -38,10 +40,7 @@ def initialise(model: LesionModel, source: str) -> InitialisationReport:
     """Fill ``model`` from ``source``: "imagenet", "none", or a file. Raises :class:`CheckpointError` in one line."""
     if source == "none":
         return InitialisationReport("none", (), tuple(model.state_dict()), ())
-    if source == "imagenet":
-        weights = _download_imagenet(model.architecture)
-    else:
-        weights = _read_weights(Path(source))
+    weights = _download_imagenet(model.architecture) if source == "imagenet" else _read_weights(Path(source))
     return _fill(model, _our_names(weights, model.architecture), source)
 
 

@@ -1,20 +1,24 @@
 """The layouts a data set may have on disk, each recognised by itself.
 
-* HAM10000 as on Kaggle and Dataverse: ``HAM10000_metadata.csv`` (on Dataverse without suffix) and folders of pictures.
+* HAM10000 as on Kaggle and Dataverse: ``HAM10000_metadata.csv`` (on Dataverse without suffix) and folders of pictures,
+  in two parts or merged.
+* ISIC 2018 task 3: ``*GroundTruth.csv`` with one-hot columns, lesion groupings, and folders of pictures; the official
+  training, validation and test parts are kept.
+* A folder per class, named by code or full name, at the top or below ``train``, ``validation`` and ``test``.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classes import CLASS_CODES, CLASSES
 from edge_runtime.errors import DataError
 from edge_runtime.preprocessing import IMAGE_SUFFIXES
 from train.records import LesionRecord
+from train.tables import parse_age, parse_label, parse_word, read_table
 
 
 @dataclass(frozen=True)
@@ -33,57 +37,10 @@ def find_images(folder: Path) -> dict[str, Path]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
         for file in sorted(files):
-            stem, suffix = os.path.splitext(file)
-            if suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
-                images.setdefault(stem, Path(parent) / file)
+            path = Path(parent) / file
+            if path.suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
+                images.setdefault(path.stem, path)
     return images
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file that must have ``columns``; returns (line number, row) pairs with stripped values."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            found = [name.strip() for name in reader.fieldnames or ()]
-            for column in columns:
-                if column not in found:
-                    raise DataError(f"{path}: missing column {column!r}, found {', '.join(found) or 'an empty file'}")
-            reader.fieldnames = found
-            return [
-                (reader.line_num, {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)})
-                for row in reader
-            ]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a CSV table: {error}") from None
-
-
-def parse_label(value: str, place: str) -> int:
-    """Class code in any case → index; ``place`` names file and line in the message."""
-    code = value.lower()
-    if code not in CLASS_CODES:
-        raise DataError(f"{place}: unknown class {value!r}, expected one of {' '.join(CLASS_CODES)}")
-    return CLASS_CODES.index(code)
-
-
-def parse_age(value: str, place: str) -> float | None:
-    """Years as a number, ``None`` for an empty or unknown value."""
-    if value.lower() in ("", "unknown", "nan", "na"):
-        return None
-    try:
-        age = float(value)
-    except ValueError:
-        raise DataError(f"{place}: expected an age in years, found {value!r}") from None
-    if not 0 <= age <= 130:
-        raise DataError(f"{place}: expected an age of 0 to 130 years, found {value!r}")
-    return age
-
-
-def parse_word(value: str) -> str | None:
-    """Lower case; ``None`` for an empty or unknown value."""
-    word = value.lower()
-    return None if word in ("", "unknown", "nan", "na") else word
 
 
 _HAM_TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
@@ -103,25 +60,130 @@ def _read_ham10000(folder: Path) -> tuple[list[LesionRecord], list[str]]:
     seen: set[str] = set()
     for line, row in read_table(table, ("lesion_id", "image_id", "dx")):
         place = f"{table}, line {line}"
-        image_id = row["image_id"]
-        if not image_id or image_id in seen:
-            raise DataError(f"{place}: {'duplicate image id ' + repr(image_id) if image_id else 'empty image id'}")
-        seen.add(image_id)
-        record = LesionRecord(
-            image_id=image_id,
-            path=images.get(image_id, folder / f"{image_id}.jpg"),
-            lesion_id=row["lesion_id"] or image_id,
-            label=parse_label(row["dx"], place),
-            age=parse_age(row.get("age", ""), place),
-            sex=parse_word(row.get("sex", "")),
-            site=parse_word(row.get("localization", "")),
-            dx_type=parse_word(row.get("dx_type", "")),
-        )
-        if image_id in images:
-            records.append(record)
-        else:
+        image_id = _new_id(row["image_id"], seen, place)
+        label = parse_label(row["dx"], place)
+        age = parse_age(row.get("age", ""), place)
+        if image_id not in images:
             missing.append(image_id)
+            continue
+        records.append(
+            LesionRecord(
+                image_id=image_id,
+                path=images[image_id],
+                lesion_id=row["lesion_id"] or image_id,
+                label=label,
+                age=age,
+                sex=parse_word(row.get("sex", "")),
+                site=parse_word(row.get("localization", "")),
+                dx_type=parse_word(row.get("dx_type", "")),
+            )
+        )
     return records, missing
+
+
+_ISIC_PARTS = {"training": "train", "validation": "validation", "test": "test"}
+
+
+def _isic_tables(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*GroundTruth.csv"))
+
+
+def _read_isic2018(folder: Path) -> tuple[list[LesionRecord], list[str]]:
+    images = find_images(folder)
+    lesions = _isic_lesions(folder)
+    tables = _isic_tables(folder)
+    records: list[LesionRecord] = []
+    missing: list[str] = []
+    seen: set[str] = set()
+    for table in tables:
+        part = next((part for word, part in _ISIC_PARTS.items() if word in table.name.lower()), None)
+        for line, row in read_table(table, ("image", *(code.upper() for code in CLASS_CODES))):
+            place = f"{table}, line {line}"
+            image_id = _new_id(row["image"], seen, place)
+            label = _one_hot_label(row, place)
+            lesion_id, confirmation = lesions.get(image_id, (image_id, None))
+            if image_id not in images:
+                missing.append(image_id)
+                continue
+            chosen = part if len(tables) > 1 else None  # training alone is an ordinary data set, to be split by us
+            records.append(
+                LesionRecord(image_id, images[image_id], lesion_id, label, dx_type=confirmation, part=chosen)
+            )
+    return records, missing
+
+
+def _isic_lesions(folder: Path) -> dict[str, tuple[str, str | None]]:
+    """Image id → lesion id and how the diagnosis was confirmed, from the lesion groupings if they are there."""
+    lesions: dict[str, tuple[str, str | None]] = {}
+    for table in sorted(folder.rglob("*LesionGroupings.csv")):
+        for _, row in read_table(table, ("image", "lesion_id")):
+            lesions[row["image"]] = (
+                row["lesion_id"] or row["image"],
+                parse_word(row.get("diagnosis_confirm_type", "")),
+            )
+    return lesions
+
+
+def _one_hot_label(row: dict[str, str], place: str) -> int:
+    try:
+        values = [float(row[code.upper()]) for code in CLASS_CODES]
+    except ValueError:
+        values = []
+    if sorted(values) != [0.0] * (len(CLASS_CODES) - 1) + [1.0]:
+        found = ",".join(row[code.upper()] for code in CLASS_CODES)
+        raise DataError(f"{place}: expected a single 1.0 among the seven classes, found {found}")
+    return values.index(1.0)
+
+
+def _new_id(image_id: str, seen: set[str], place: str) -> str:
+    if not image_id:
+        raise DataError(f"{place}: empty image id")
+    if image_id in seen:
+        raise DataError(f"{place}: duplicate image id {image_id!r}")
+    seen.add(image_id)
+    return image_id
+
+
+_PART_FOLDERS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"} | {
+    "validation": "validation",
+    "test": "test",
+}
+_CLASS_FOLDERS = {name.lower(): index for index, one in enumerate(CLASSES) for name in (one.code, one.name)}
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+
+
+def _class_parents(folder: Path) -> list[tuple[Path, str | None]]:
+    """Folders that hold one folder per class, with the part of the split they stand for."""
+    below = [(one, _PART_FOLDERS[one.name.lower()]) for one in _subfolders(folder) if one.name.lower() in _PART_FOLDERS]
+    candidates: list[tuple[Path, str | None]] = [*below] if below else [(folder, None)]
+    return [
+        (parent, part)
+        for parent, part in candidates
+        if any(one.name.lower() in _CLASS_FOLDERS for one in _subfolders(parent))
+    ]
+
+
+def _read_class_folders(folder: Path) -> tuple[list[LesionRecord], list[str]]:
+    found: list[tuple[Path, int, str | None]] = []
+    for parent, part in _class_parents(folder):
+        for class_folder in _subfolders(parent):
+            paths = list(find_images(class_folder).values())
+            if paths and class_folder.name.lower() not in _CLASS_FOLDERS:
+                raise DataError(
+                    f"{class_folder}: unknown class {class_folder.name!r}, expected one of {' '.join(CLASS_CODES)}"
+                )
+            found.extend((path, _CLASS_FOLDERS[class_folder.name.lower()], part) for path in paths)
+    stems = [path.stem for path, _, _ in found]
+    repeated = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
+    records = []
+    for path, label, part in found:
+        plain = path.relative_to(folder).with_suffix("").as_posix().replace("/", "__")
+        image_id = plain if path.stem in repeated else path.stem
+        records.append(LesionRecord(image_id, path, image_id, label, part=part))
+    return records, []
 
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -130,5 +192,17 @@ LAYOUTS: tuple[Layout, ...] = (
         "HAM10000 (HAM10000_metadata.csv and folders of pictures)",
         lambda folder: _ham_table(folder) is not None,
         _read_ham10000,
+    ),
+    Layout(
+        "ISIC 2018",
+        "ISIC 2018 (*GroundTruth.csv and folders of pictures)",
+        lambda folder: bool(_isic_tables(folder)),
+        _read_isic2018,
+    ),
+    Layout(
+        "folder per class",
+        f"folders of pictures named {', '.join(CLASS_CODES)}",
+        lambda folder: bool(_class_parents(folder)),
+        _read_class_folders,
     ),
 )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from train.calibration import apply_temperature
 from train.dataset import LesionDataset, epoch_batches, make_loader
+from train.learner import Learner
 from train.metrics import summary_metrics
-from train.schedule import rate_factor, set_rates, set_trainable
-from train.step import Learner, learn
+from train.schedule import rate_factor, set_rates
+from train.step import learn
 from train.validation import predict_logits
 
 
@@ -35,8 +37,8 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Interrupted(Exception):  # noqa: N818  not an error: the user or the machine asked to stop, and the state is saved
-    """Training stopped early on SIGTERM or SIGINT after saving ``last.pt``."""
+class Interrupted(Exception):  # noqa: N818  not an error: someone asked to stop, and the state is saved
+    """Training stopped early on SIGTERM or Ctrl-C after saving ``last.pt``."""
 
 
 class StopRequest:
@@ -47,8 +49,9 @@ class StopRequest:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,67 +62,71 @@ class StopRequest:
         self.requested = True
 
 
+Save = Callable[[Progress, bool], None]
+"""Writes the checkpoints; the flag says that this epoch is the best so far."""
+
+
 def fit(
     learner: Learner,
     training: LesionDataset,
     validation: LesionDataset,
     progress: Progress,
-    save: Callable[[Progress, bool], None],
+    save: Save,
     report: Callable[[dict[str, Any]], None],
 ) -> Progress:
-    """Train from where ``progress`` stands to the end.
+    """Train from where ``progress`` stands to the end; ``report`` gets each epoch's row.
 
-    ``save(progress, is_best)`` writes the checkpoints and is called between steps only; ``report`` gets each epoch's
-    row. Raises :class:`Interrupted` after saving when asked to stop.
+    Raises :class:`Interrupted` after saving when asked to stop.
     """
     configuration = learner.configuration
-    balance = configuration.sampler_power if configuration.sampler == "balanced" else None
     with StopRequest() as stop:
         while progress.epoch < configuration.total_epochs and not _out_of_patience(learner, progress):
-            epoch, size = progress.epoch, configuration.image_size_at(progress.epoch)
-            batches = epoch_batches(training.labels, configuration.batch_size, configuration.seed, epoch, balance)
-            done = progress.step - epoch * len(batches)
-            only_new = epoch < configuration.freeze_epochs
-            learner.model.train()
-            set_trainable(learner.model, learner.optimizer, only_new=only_new)
-            started = time.perf_counter()
-            loader = make_loader(training, batches[done:])
-            hidden = not sys.stderr.isatty()
-            for batch in tqdm(loader, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=hidden):
-                factor = rate_factor(progress.step, len(batches), configuration)
-                set_rates(learner.optimizer, factor, only_new=only_new)
-                progress.loss_sum += learn(learner, batch, progress.step, size)
-                progress.step += 1
-                if stop.requested:
-                    save(progress, False)
-                    raise Interrupted
-                if configuration.save_every_steps and progress.step % configuration.save_every_steps == 0:
-                    save(progress, False)
+            size = configuration.image_size_at(progress.epoch)
+            started, first_step = time.perf_counter(), progress.step
+            steps = _train_one_epoch(learner, training, progress, size, save, stop)
             seconds = time.perf_counter() - started
-            row = {"epoch": epoch + 1, "image_size": size, "training_loss": progress.loss_sum / len(batches)}
+            row = {"epoch": progress.epoch + 1, "image_size": size, "training_loss": progress.loss_sum / steps}
             row |= validate(learner, validation, size)
-            row |= {"learning_rate": learner.configuration.learning_rate * factor} if done < len(batches) else {}
             row |= {"seconds": round(seconds, 2)}
-            row |= {"images_per_second": round((len(batches) - done) * configuration.batch_size / seconds, 1)}
+            row |= {"images_per_second": round((progress.step - first_step) * configuration.batch_size / seconds, 1)}
             progress.history.append(row)
-            progress.epoch, progress.loss_sum = epoch + 1, 0.0
+            progress.epoch, progress.loss_sum = progress.epoch + 1, 0.0
             save(progress, _note_best(learner, progress, row))
             report(row)
-            if stop.requested and progress.epoch < configuration.total_epochs:
+            if learner.workers.any(stop.requested) and progress.epoch < configuration.total_epochs:
                 raise Interrupted
     return progress
 
 
+def _train_one_epoch(
+    learner: Learner, training: LesionDataset, progress: Progress, size: int, save: Save, stop: StopRequest
+) -> int:
+    """Do the steps of the epoch that ``progress`` has not done yet; returns the steps of the whole epoch."""
+    configuration, workers, epoch = learner.configuration, learner.workers, progress.epoch
+    balance = configuration.sampler_power if configuration.sampler == "balanced" else None
+    batches = epoch_batches(training.labels, configuration.batch_size, configuration.seed, epoch, balance)
+    remaining = batches[progress.step - epoch * len(batches) :]
+    only_new = epoch < configuration.freeze_epochs
+    learner.begin(only_new=only_new)
+    loader = make_loader(training, [workers.share(batch) for batch in remaining])
+    hidden = not (workers.is_first and sys.stderr.isatty())
+    for batch in tqdm(loader, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=hidden):
+        factor = rate_factor(progress.step, len(batches), configuration)
+        set_rates(learner.optimizer, factor, only_new=only_new)
+        progress.loss_sum += workers.sum(learn(learner, batch, progress.step, size))
+        progress.step += 1
+        if workers.any(stop.requested):
+            save(progress, False)
+            raise Interrupted
+        if configuration.save_every_steps and progress.step % configuration.save_every_steps == 0:
+            save(progress, False)
+    return len(batches)
+
+
 def validate(learner: Learner, validation: LesionDataset, size: int) -> dict[str, float]:
     """Figures of the deployed weights on the validation pictures."""
-    logits = predict_logits(learner.deployed, validation, learner.compute, size=size)
-    return summary_metrics(validation.labels, softmax(logits))
-
-
-def softmax(logits: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Logits [N, C] → probabilities [N, C], both float64."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    logits = predict_logits(learner.deployed, validation, learner.compute, size=size, workers=learner.workers)
+    return summary_metrics(validation.labels, apply_temperature(logits))
 
 
 def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> bool:
@@ -140,7 +147,10 @@ def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> boo
 
 
 def _out_of_patience(learner: Learner, progress: Progress) -> bool:
-    patience = learner.configuration.patience
-    return bool(patience and progress.best_epoch is not None and progress.epoch - progress.best_epoch >= patience)
-
-
+    """Early stopping; never before the final picture size has had its turn."""
+    configuration = learner.configuration
+    if not configuration.patience or progress.best_epoch is None:
+        return False
+    if configuration.final_epochs and progress.epoch <= configuration.epochs:
+        return False
+    return progress.epoch - progress.best_epoch >= configuration.patience

@@ -81,10 +81,7 @@ def standardise(batch_nchw: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Parts:
-    """A torchvision network cut in two: the trunk, the trunk's channels, and the hidden layers of its head if any.
-
-    ``renamed`` maps prefixes of torchvision's keys to ours, ``weights`` is torchvision's name of the ImageNet file.
-    """
+    """A torchvision network cut in two: the trunk, its channels, the hidden layers of the head if any, their width."""
 
     features: nn.Module
     channels: int

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edge_runtime.errors import DataError
 from edge_runtime.manifest import PatientMetadataSpec
 from edge_runtime.preprocessing import INPUT_SIZE
 from train.cache import PictureCache, open_cache
 from train.configuration import TrainingConfiguration
+from train.data_report import DataReport, report_data
 from train.dataset import LesionDataset, make_metadata_spec
-from train.records import LesionRecord, is_demo, read_data_folder
+from train.records import DataFolder, LesionRecord, is_demo, read_data_folder
 from train.split import Split, check_split, make_folds, make_split, read_split
 
 DEMO_FOLDER = Path("data/demo")
@@ -30,6 +35,7 @@ class PreparedData:
     records: tuple[LesionRecord, ...]
     cache: PictureCache
     split: Split
+    report: DataReport
     metadata_spec: PatientMetadataSpec | None
 
     def dataset(self, *parts: str) -> LesionDataset:
@@ -40,11 +46,12 @@ class PreparedData:
 def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     """Read, check, decode and split the data of a run. Raises :class:`DataError`."""
     folder = Path(configuration.data) if configuration.data else write_demo_data()
-    found = read_data_folder(folder)
+    found = _limit(read_data_folder(folder), configuration.limit_images)
     cache = open_cache(found.records, INPUT_SIZE, Path(configuration.cache_folder))
     by_id = {record.image_id: record for record in found.records}
     records = tuple(by_id[image_id] for image_id in cache.image_ids)
-    split = _choose_split(records, configuration)
+    report = report_data(found, cache)
+    split = _choose_split(records, configuration, same_pairs(report))
     learnt = split.indices(records, *fit_parts(configuration))
     if not learnt:
         raise DataError(f"{folder}: no picture is left to learn from ({len(records)} usable)")
@@ -59,6 +66,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
         records=records,
         cache=cache,
         split=split,
+        report=report,
         metadata_spec=make_metadata_spec([records[i] for i in learnt]) if configuration.patient_metadata else None,
     )
 
@@ -78,14 +86,30 @@ def write_demo_data() -> Path:
     return DEMO_FOLDER
 
 
-def _choose_split(records: tuple[LesionRecord, ...], configuration: TrainingConfiguration) -> Split:
+def same_pairs(report: DataReport) -> list[tuple[str, str]]:
+    """Pairs of image ids that must stay on one side of a split beside those of one lesion."""
+    equal = [pair for group in report.duplicates for pair in itertools.pairwise(group)]
+    return equal + list(report.near_duplicates)
+
+
+def _limit(found: DataFolder, limit: int | None) -> DataFolder:
+    """Keep ``limit`` pictures, evenly over the classes."""
+    if limit is None or limit >= len(found.records):
+        return found
+    by_class = sorted(found.records, key=lambda record: (record.label, record.image_id))
+    chosen = [by_class[int(position)] for position in np.linspace(0, len(by_class) - 1, limit)]
+    ordered = tuple(sorted(chosen, key=lambda record: record.image_id))
+    return dataclasses.replace(found, records=ordered)
+
+
+def _choose_split(
+    records: tuple[LesionRecord, ...], configuration: TrainingConfiguration, same: list[tuple[str, str]]
+) -> Split:
+    seed, test_fraction = configuration.split_seed, configuration.test_fraction
     if configuration.split is not None:
         split = read_split(Path(configuration.split))
         check_split(split, records, configuration.split)
         return split
     if configuration.folds is not None:
-        folds = make_folds(records, configuration.folds, configuration.split_seed, configuration.test_fraction)
-        return folds[configuration.fold or 0]
-    return make_split(
-        records, configuration.split_seed, configuration.validation_fraction, configuration.test_fraction
-    )
+        return make_folds(records, configuration.folds, seed, test_fraction, same=same)[configuration.fold or 0]
+    return make_split(records, seed, configuration.validation_fraction, test_fraction, same=same)

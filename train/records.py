@@ -6,6 +6,7 @@ usable picture, in the order of the image ids. Class codes, ages, sexes and site
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def read_data_folder(folder: Path) -> DataFolder:
     if not records:
         raise DataError(f"{folder}: expected pictures, found none ({len(missing)} are named but missing)")
     ordered = sorted(records, key=lambda record: record.image_id)
-    for record, following in zip(ordered, ordered[1:], strict=False):
+    for record, following in itertools.pairwise(ordered):
         if record.image_id == following.image_id:
             raise DataError(f"{folder}: duplicate image id {record.image_id!r}")
     return DataFolder(folder, layout.name, tuple(ordered), tuple(sorted(missing)))

@@ -26,8 +26,10 @@ def make_optimizer(
     groups: dict[tuple[float, float, bool], dict[str, object]] = {}
     for name, parameter in model.named_parameters():
         is_new = name in fresh or name.startswith("head.")
-        peak = configuration.new_layer_learning_rate if is_new else configuration.learning_rate * _depth_factor(
-            model, name, configuration.layer_decay
+        peak = (
+            configuration.new_layer_learning_rate
+            if is_new
+            else configuration.learning_rate * _depth_factor(model, name, configuration.layer_decay)
         )
         decay = configuration.weight_decay if parameter.ndim > 1 else 0.0
         group = groups.setdefault(

@@ -128,7 +128,7 @@ def write_split(split: Split, path: Path) -> Path:
 
 def read_split(path: Path) -> Split:
     """Read a file written by :func:`write_split`. Raises :class:`DataError` naming file, line and value."""
-    from train.layouts import read_table
+    from train.tables import read_table
 
     parts: dict[str, str] = {}
     for line, row in read_table(path, ("image_id", "part")):

@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
-from edge_runtime.manifest import PatientMetadataSpec
-from train.augment import Augmentation, augment
-from train.configuration import TrainingConfiguration
+from train.augment import augment
 from train.dataset import Batch, hide_metadata
-from train.device import Compute
-from train.losses import Loss, soft_targets
+from train.learner import Learner
+from train.losses import soft_targets
 from train.mixing import mix_batch
-from train.models import LesionModel, standardise
+from train.models import standardise
 
 
-@dataclass
-class Learner:
-    """What a step changes (model, optimiser, average, loss scaling) and what it needs for that."""
-
-    model: LesionModel
-    optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
-    scaler: torch.amp.GradScaler
-    loss: Loss
-    augmentation: Augmentation
-    compute: Compute
-    configuration: TrainingConfiguration
-    metadata_spec: PatientMetadataSpec | None
-
-    @property
-    def deployed(self) -> nn.Module:
-        """The model to validate and deploy: the averaged one where averaging is on."""
-        return self.model if self.average is None else self.average.module
-
-
-def step_seed(seed: int, step: int, part: int = 0) -> int:
-    """Seed of everything random in one step: pictures depend on the step's number, not on what ran before."""
+def step_seed(seed: int, step: int, part: int) -> int:
+    """Seed of everything random in one part of a step's batch: it follows from numbers, not from what ran before."""
     return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def learn(learner: Learner, batch: Batch, step: int, size: int) -> float:
-    """Do one optimiser step on ``batch`` seen at ``size`` pixels; returns the batch's mean loss."""
+    """Do one optimiser step on this worker's ``batch`` seen at ``size`` pixels.
+
+    Returns the mean loss, times this worker's share of the whole batch: the sum over workers is the batch's mean.
+    """
+    configuration, workers = learner.configuration, learner.workers
     learner.optimizer.zero_grad(set_to_none=True)
-    parts = learner.configuration.accumulate
+    chunks = _split_batch(batch, configuration.accumulate)
+    whole = workers.sum(len(batch.labels))
     total = 0.0
-    for part, chunk in enumerate(_split_batch(batch, parts)):
-        total += _backward(learner, chunk, step_seed(learner.configuration.seed, step, part), size, len(batch.labels))
+    for position, chunk in enumerate(chunks):
+        seed = step_seed(configuration.seed, step, workers.rank * configuration.accumulate + position)
+        with learner.without_exchange(last=position == len(chunks) - 1):
+            loss = _loss(learner, chunk, seed, size) / whole
+            # data parallelism averages gradients over the workers, and a mean over the whole batch is wanted
+            learner.scaler.scale(loss * workers.count).backward()
+        total += float(loss.detach())
     learner.scaler.unscale_(learner.optimizer)
-    if learner.configuration.gradient_clip > 0:
-        nn.utils.clip_grad_norm_(learner.model.parameters(), learner.configuration.gradient_clip)
+    if configuration.gradient_clip > 0:
+        nn.utils.clip_grad_norm_(learner.model.parameters(), configuration.gradient_clip)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     if learner.average is not None:
@@ -61,28 +46,28 @@ def learn(learner: Learner, batch: Batch, step: int, size: int) -> float:
     return total
 
 
-def draw_pictures(learner: Learner, batch: Batch, generator: torch.Generator, size: int) -> torch.Tensor:
-    """The augmented, not yet standardised pictures of a batch, float32 [N, 3, size, size] in 0..1."""
-    return augment(batch.pictures.to(learner.compute.device), size, learner.augmentation, generator)
-
-
-def _backward(learner: Learner, batch: Batch, seed: int, size: int, batch_size: int) -> float:
-    """Add the gradient of this part of the batch; returns its share of the batch's mean loss."""
+def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
+    """Sum of the losses of one part of a batch."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from torch's global generator
     configuration, device = learner.configuration, learner.compute.device
-    pictures = draw_pictures(learner, batch, generator, size)
+    pictures = augment(batch.pictures.to(device), size, learner.augmentation, generator)
     targets = soft_targets(batch.labels, configuration.label_smoothing).to(device)
     pictures, targets = mix_batch(pictures, targets, configuration, generator)
+    pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
+    known = None if batch.metadata is None else batch.metadata.to(device)
     metadata = None
     if batch.metadata is not None and learner.metadata_spec is not None:
         hidden = hide_metadata(batch.metadata, learner.metadata_spec, configuration.metadata_dropout, generator)
         metadata = hidden.to(device)
     with learner.compute.autocast():
-        logits = learner.model(standardise(pictures).contiguous(memory_format=torch.channels_last), metadata)
-    loss = learner.loss(logits, targets).sum() / batch_size
-    learner.scaler.scale(loss).backward()
-    return float(loss.detach())
+        logits = learner.forward(pictures, metadata)
+    losses = learner.loss(logits, targets)
+    if learner.teacher is not None:
+        with learner.compute.autocast():
+            answers = learner.teacher.probabilities(pictures, known)
+        losses = torch.lerp(losses, learner.teacher.loss(logits, answers), learner.teacher.weight)
+    return losses.sum()
 
 
 def _split_batch(batch: Batch, parts: int) -> list[Batch]:

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from edge_runtime.classes import CLASS_CODES
 from train.augment import resize_batch
-from train.dataset import LesionDataset, make_loader, sequential_batches
+from train.dataset import LesionDataset, make_loader
 from train.device import Compute
+from train.distribution import Workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,18 +22,29 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def predict_logits(
-    model: nn.Module, dataset: LesionDataset, compute: Compute, *, size: int, batch_size: int = 64
+    model: nn.Module,
+    dataset: LesionDataset,
+    compute: Compute,
+    *,
+    size: int,
+    workers: Workers = Workers(),  # noqa: B008  frozen
+    batch_size: int = 64,
 ) -> NDArray[np.float64]:
-    """Logits float64 [N, C] of all pictures of ``dataset`` in order, seen at ``size`` pixels. Leaves the mode as is."""
+    """Logits float64 [N, C] of all pictures of ``dataset`` in order, seen at ``size`` pixels.
+
+    Several workers share the pictures, and each returns the logits of all. The model's mode is left as it was.
+    """
     was_training = model.training
     model.eval()
-    rows = []
-    loader = make_loader(dataset, sequential_batches(len(dataset), batch_size))
-    for batch in tqdm(loader, desc="validating", unit="batch", leave=False, disable=not sys.stderr.isatty()):
+    rows = [np.empty((0, len(CLASS_CODES)))]
+    mine = workers.share(np.arange(len(dataset)))
+    batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
+    hidden = not (workers.is_first and sys.stderr.isatty())
+    for batch in tqdm(make_loader(dataset, batches), desc="validating", unit="batch", leave=False, disable=hidden):
         pictures = resize_batch(batch.pictures.to(compute.device), size)
         metadata = None if batch.metadata is None else batch.metadata.to(compute.device)
         with compute.autocast():
             logits = model(pictures, metadata)
         rows.append(logits.double().cpu().numpy())
     model.train(was_training)
-    return np.concatenate(rows)
+    return workers.concatenate(np.concatenate(rows))

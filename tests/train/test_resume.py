@@ -1,0 +1,149 @@
+"""A run that was killed and resumed ends with the very weights and figures of the run that never was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge_runtime.errors import CheckpointError
+from train import loop
+from train.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from train.configuration import TrainingConfiguration
+from train.run import train_run
+
+Quick = Callable[..., TrainingConfiguration]
+TIMES = ("seconds", "images_per_second")
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 over names and bytes of all weights, deployed and learnt."""
+    checkpoint, state = load_training_state(path)
+    digest = hashlib.sha256()
+    for weights in (checkpoint.state_dict, state["model"]):
+        for name, tensor in weights.items():
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def figures(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for the machine going away in the middle of a step."""
+
+
+def kill_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    original = loop.learn
+
+    def learn(learner: object, batch: object, now: int, size: int) -> float:
+        if now == step:
+            raise Killed
+        return original(learner, batch, now, size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "learn", learn)
+
+
+RECIPE = {
+    "epochs": 2,
+    "final_epochs": 1,
+    "final_image_size": 40,
+    "ema": 0.9,
+    "dropout": 0.3,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "augmentation": "strong",
+    "sampler": "balanced",
+    "accumulate": 2,
+    "freeze_epochs": 1,
+    "patient_metadata": True,
+    "save_every_steps": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    configuration = quick(runs_folder=str(tmp_path_factory.mktemp("runs")), name="unbroken", **RECIPE)
+    train_run(configuration)
+    return configuration.run_folder
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+def test_killed_and_resumed_is_bit_identical(
+    quick: Quick, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    configuration = quick(runs_folder=str(tmp_path), name="broken", **RECIPE)
+    with monkeypatch.context() as patch:
+        kill_at_step(patch, step)
+        with pytest.raises(Killed):
+            train_run(configuration)
+    resume = (configuration.run_folder / "last.pt").exists()
+    assert resume == (step >= 2), "nothing was saved before the second step"
+    torch.manual_seed(step)  # a new process comes with another state of the global generator
+    torch.rand(17)
+    train_run(configuration, resume=resume)
+    for name in ("last.pt",):
+        assert weights_hash(configuration.run_folder / name) == weights_hash(unbroken / name)
+    assert figures(configuration.run_folder) == figures(unbroken)
+    best, expected = (load_checkpoint(folder / "best.pt") for folder in (configuration.run_folder, unbroken))
+    assert best.epoch == expected.epoch
+    assert all(torch.equal(best.state_dict[name], expected.state_dict[name]) for name in expected.state_dict)
+
+
+def test_another_seed_gives_other_weights(quick: Quick, unbroken: Path, tmp_path: Path) -> None:
+    configuration = quick(runs_folder=str(tmp_path), name="other", seed=1, **RECIPE)
+    train_run(configuration)
+    assert weights_hash(configuration.run_folder / "last.pt") != weights_hash(unbroken / "last.pt")
+
+
+def test_stop_request_saves_and_resumes_identically(
+    quick: Quick, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+
+    configuration = quick(runs_folder=str(tmp_path), name="stopped", **(RECIPE | {"save_every_steps": 0}))
+    original = loop.learn
+
+    def learn(learner: object, batch: object, now: int, size: int) -> float:
+        if now == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(learner, batch, now, size)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "learn", learn)
+        with pytest.raises(loop.Interrupted):
+            train_run(configuration)
+    _, state = load_training_state(configuration.run_folder / "last.pt")
+    assert state["progress"]["step"] == 4
+    train_run(configuration, resume=True)
+    assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
+    assert figures(configuration.run_folder) == figures(unbroken)
+
+
+def test_resume_refuses_other_data(quick: Quick, unbroken: Path) -> None:
+    configuration = quick(runs_folder=str(unbroken.parent), name="unbroken", **(RECIPE | {"split_seed": 5}))
+    with pytest.raises(CheckpointError, match=r"last\.pt: the data or the split have changed"):
+        train_run(configuration, resume=True)
+
+
+def test_full_disk_leaves_the_last_good_checkpoint(unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = unbroken / "best.pt"
+    before = path.read_bytes()
+    checkpoint = load_checkpoint(path)
+
+    def write_some_and_fail(content: object, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:626] . PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", write_some_and_fail)
+    with pytest.raises(CheckpointError, match=r"best\.pt: cannot be written"):
+        save_checkpoint(checkpoint, path)
+    assert path.read_bytes() == before
+    assert not list(unbroken.glob(".*.part"))
