@@ -18,6 +18,7 @@ from edge_runtime.classes import CLASS_CODES
 from edge_runtime.manifest import read_manifest, verify_files
 from tests.conftest import REPOSITORY
 from webapp import create_app
+from webapp.configuration import WebConfiguration
 
 
 def run_module(module: str, *arguments: object, environment: dict[str, str]) -> str:
@@ -101,7 +102,7 @@ def test_device_and_web_give_the_same_answer(chain: dict[str, Path]) -> None:
         environment=environment,
     )  # fmt: skip
     from_device = json.loads(output)
-    client = create_app({"BUNDLE": str(chain["bundle"])}).test_client()
+    client = create_app(WebConfiguration(bundle=chain["bundle"])).test_client()
     response = client.post(
         "/api/v1/predict",
         data={"image": (io.BytesIO(picture.read_bytes()), "x.jpg"), "engine": "tflite", "explain": "1"},
