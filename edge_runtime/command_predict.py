@@ -1,78 +1,96 @@
-"""``python -m edge_runtime predict``: files, folders and stdin in; lines of text or JSON out."""
+"""``python -m edge_runtime predict``: files, folders, patterns and stdin in; lines of text, JSON or CSV out."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.classes import CLASSES
-from edge_runtime.classifier import Classifier, Prediction, available_processors
-from edge_runtime.errors import DermedgeError, ImageError
-from edge_runtime.preprocessing import IMAGE_SUFFIXES
-
-_FULL_NAMES = {lesion_class.code: lesion_class.name for lesion_class in CLASSES}
+from edge_runtime.classifier import Classifier, available_processors
+from edge_runtime.errors import DataError, DermedgeError, ImageError
+from edge_runtime.interruption import Interruption, stop_when_asked
+from edge_runtime.output import AnswerWriter, answer_writer
+from edge_runtime.prediction import Prediction
+from edge_runtime.sources import find_images
 
 
 def run_predict(options: argparse.Namespace) -> int:
     """Answer every picture; returns 1 if any could not be read, after answering the others."""
-    sources, problems = find_images(options.images)
-    several = len(sources) > 1
+    found = find_images(options.images)
+    first = list(islice(found, 2))
     processors = options.threads or available_processors()
     # One picture: all threads on it. Several: one thread each, which is the higher throughput.
-    threads, replicas = (1, processors) if several else (processors, 1)
-    maps = _map_folder(options.explain)
-    failed = 0
-    with Classifier.load(
-        options.bundle, engine=options.engine, precision=options.precision, threads=threads, replicas=replicas
-    ) as classifier:
-        patient = _patient(options, classifier)
-        if classifier.manifest.demo and not options.json:
-            print("warning: demo model, trained on generated phantoms: not for any medical purpose", file=sys.stderr)
-        answers: Iterable[tuple[Any, Prediction | DermedgeError]] = classifier.predict_many(
-            (source if name != "-" else sys.stdin.buffer.read() for name, source in sources),
-            explain=maps is not None,
-            patient=patient,
+    threads, replicas = (1, processors) if len(first) > 1 else (processors, 1)
+    with ExitStack() as stack:
+        interruption = stack.enter_context(stop_when_asked())
+        classifier = stack.enter_context(
+            Classifier.load(
+                options.bundle, engine=options.engine, precision=options.precision, threads=threads, replicas=replicas
+            )
         )
-        names = [name for name, _ in sources]
-        for name, error in problems:
-            failed += 1
-            _print_error(name, error, options.json)
-        for name, (_, answer) in zip(names, _with_progress(answers, len(sources)), strict=True):
+        if classifier.manifest.demo and options.format in ("text", "table"):
+            print("warning: demo model, trained on generated phantoms: not for any medical purpose", file=sys.stderr)
+        writer, done = _open_writer(options, classifier, stack)
+        run = _Run(chain(first, found), done, writer, interruption)
+        answers = classifier.predict_many(
+            run.sources(), batch=options.batch, explain=bool(options.explain), patient=read_patient(options, classifier)
+        )
+        run.write(_with_progress(answers, options), _MapFolder(Path(options.explain)) if options.explain else None)
+    if options.output or interruption:
+        print(f"{run.answered} answered, {run.failed} unusable, {run.skipped} done before", file=sys.stderr)
+    return interruption.exit_status or (1 if run.failed else 0)
+
+
+class _Run:
+    """One pass over the pictures: which name belongs to the next answer, and how many went which way."""
+
+    def __init__(
+        self,
+        found: Iterable[tuple[str, ImageError | None]],
+        done: set[str],
+        writer: AnswerWriter,
+        interruption: Interruption,
+    ) -> None:
+        self.answered = self.failed = self.skipped = 0
+        self._found = found
+        self._done = done
+        self._writer = writer
+        self._interruption = interruption
+        self._names: deque[str] = deque()
+
+    def sources(self) -> Iterator[Any]:
+        """Yield what the classifier takes, noting each one's name; stop when asked to."""
+        for name, problem in self._found:
+            if self._interruption:
+                return
+            if name in self._done:
+                self.skipped += 1
+            elif problem is not None:
+                self.failed += 1
+                self._writer.error(name, problem)
+            else:
+                self._names.append(name)
+                yield sys.stdin.buffer.read() if name == "-" else name
+
+    def write(self, answers: Iterable[tuple[Any, Prediction | DermedgeError]], maps: _MapFolder | None) -> None:
+        """Write each answer's line as soon as it is there."""
+        for _, answer in answers:
+            name = self._names.popleft()
             if isinstance(answer, ImageError):
-                failed += 1
-                _print_error(name, answer, options.json)
+                self.failed += 1
+                self._writer.error(name, answer)
             elif isinstance(answer, DermedgeError):
                 raise answer
             else:
+                self.answered += 1
                 if maps is not None:
                     maps.write(name, answer)
-                _print_answer(name, answer, options.json)
-    return 1 if failed else 0
-
-
-def find_images(arguments: list[str]) -> tuple[list[tuple[str, str]], list[tuple[str, ImageError]]]:
-    """Expand files, folders (recursively, sorted) and ``-`` to ``(name, path)``; also what cannot be expanded."""
-    found: list[tuple[str, str]] = []
-    problems: list[tuple[str, ImageError]] = []
-    for argument in arguments:
-        if argument == "-" or not Path(argument).is_dir():
-            found.append((argument, argument))
-            continue
-        pictures = sorted(
-            os.path.join(folder, file)
-            for folder, _, files in os.walk(argument)
-            for file in files
-            if file.lower().endswith(IMAGE_SUFFIXES)
-        )
-        if not pictures:
-            problems.append((argument, ImageError(f"{argument}: expected pictures in this folder, found none")))
-        found.extend((picture, picture) for picture in pictures)
-    return found, problems
+                self._writer.answer(name, answer)
 
 
 class _MapFolder:
@@ -87,7 +105,8 @@ class _MapFolder:
         self._used: set[str] = set()
 
     def write(self, name: str, prediction: Prediction) -> None:
-        from edge_runtime.overlay import encode_png, render_side_by_side
+        from edge_runtime.overlay import render_side_by_side
+        from edge_runtime.picture_file import write_png
 
         assert prediction.class_activation_map is not None
         stem = base = Path(name).stem if name != "-" else "stdin"
@@ -96,56 +115,51 @@ class _MapFolder:
             number += 1
             stem = f"{base}-{number}"
         self._used.add(stem)
-        path = self._folder / f"{stem}.png"
-        try:
-            path.write_bytes(encode_png(render_side_by_side(prediction.image_hwc, prediction.class_activation_map)))
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise ImageError(f"{path}: cannot be written: {error.strerror or error}") from None
+        write_png(
+            self._folder / f"{stem}.png", render_side_by_side(prediction.image_hwc, prediction.class_activation_map)
+        )
 
 
-def _map_folder(folder: str | None) -> _MapFolder | None:
-    return _MapFolder(Path(folder)) if folder else None
+def _open_writer(
+    options: argparse.Namespace, classifier: Classifier, stack: ExitStack
+) -> tuple[AnswerWriter, set[str]]:
+    """Return where the answers go, and the names of the pictures that a resumed file already has."""
+    if not options.output:
+        return answer_writer(options.format, sys.stdout), set()
+    from edge_runtime.result_file import open_result_file
+
+    results = stack.enter_context(open_result_file(Path(options.output), options.resume))
+    variant = (classifier.engine, classifier.precision)
+    for row in results.rows:
+        before = (row.get("engine", variant[0]), row.get("precision", variant[1]))
+        if before != variant:
+            raise DataError(f"{options.output}: was begun with {' '.join(before)}, and this is {' '.join(variant)}")
+    return answer_writer(results.file_format, results.stream, new=results.new), {row["image"] for row in results.rows}
 
 
-def _patient(options: argparse.Namespace, classifier: Classifier) -> Any:
+def read_patient(options: argparse.Namespace, classifier: Classifier) -> Any:
+    """Return the patient's age, sex and site from the flags, or ``None`` where there are none or none are taken."""
     given = {"age": options.age, "sex": options.sex, "site": options.site}
     if all(value is None for value in given.values()):
         return None
-    if classifier.manifest.patient_metadata is None:
+    specification = classifier.manifest.patient_metadata
+    if specification is None:
         print("warning: this model does not take age, sex or site; they are ignored", file=sys.stderr)
         return None
-    from edge_runtime.patient import PatientMetadata
+    from edge_runtime.patient import PatientMetadata, encode_patient
 
-    return PatientMetadata(**given)
+    patient = PatientMetadata(**given)
+    encode_patient(patient, specification)  # refuses a wrong value before the first picture
+    return patient
 
 
-def _with_progress(answers: Iterable[Any], total: int) -> Iterator[Any]:
-    if total < 20 or not sys.stderr.isatty():
-        yield from answers
-        return
+def _with_progress(answers: Iterable[Any], options: argparse.Namespace) -> Iterable[Any]:
+    """Show a bar on a terminal, unless the answers go to the same terminal or there are only a few."""
+    if not sys.stderr.isatty() or (sys.stdout.isatty() and not options.output):
+        return answers
+    total = sum(1 for _ in find_images(options.images))
+    if total < 20:
+        return answers
     from tqdm import tqdm
 
-    yield from tqdm(answers, total=total, unit="image", file=sys.stderr)
-
-
-def _print_answer(name: str, prediction: Prediction, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(prediction.to_json(name), ensure_ascii=False), flush=True)
-        return
-    verdicts = {"diagnosis": "", "not_sure": "not sure, most likely ", "not_a_lesion_image": "not a lesion image? "}
-    others = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:3]
-    total_ms = sum(prediction.timing_ms.values())
-    print(
-        f"{name}: {verdicts[prediction.verdict]}{prediction.label} ({_FULL_NAMES[prediction.label]}) "
-        f"{prediction.confidence:.1%}, then {', '.join(f'{code} {value:.1%}' for code, value in others)} "
-        f"[{prediction.engine} {prediction.precision}, {total_ms:.1f} ms]",
-        flush=True,
-    )
-
-
-def _print_error(name: str, error: ImageError, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"image": name, "error": str(error)}, ensure_ascii=False), flush=True)
-    else:
-        print(f"error: {error}", file=sys.stderr)
+    return tqdm(answers, total=total, unit="image", file=sys.stderr)
