@@ -21,9 +21,13 @@ from edge_runtime.classifier import DEMO_WARNING
 from edge_runtime.errors import DataError, run_command_line
 from train.calibration import apply_temperature
 from train.evaluation_data import EvaluationData, read_evaluation_data
+from train.intervals import REPLICATES
 from train.metrics import summary_metrics
-from train.report_files import write_report_folder
+from train.report_figures import build_figures
+from train.report_files import check_output, write_report_folder
+from train.robustness import measure_robustness
 from train.subject import BundleSubject, CheckpointSubject, Subject
+from train.test_time_augmentation import VIEWS, AugmentedSubject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,14 +57,21 @@ class EvaluationConfiguration:
     runs: Path
     cache: Path
     gallery: int
+    replicates: int
+    corruption_images: int
+    test_time_augmentation: bool
 
 
 def load_subject(configuration: EvaluationConfiguration) -> Subject:
     """Load the checkpoint or the bundle. Raises a :class:`DermedgeError` naming what is wrong with it."""
+    subject: Subject
     if configuration.bundle is not None:
-        return BundleSubject(configuration.bundle, configuration.engine, configuration.precision, configuration.threads)
-    assert configuration.checkpoint is not None
-    return CheckpointSubject(configuration.checkpoint)
+        bundle, threads = configuration.bundle, configuration.threads
+        subject = BundleSubject(bundle, configuration.engine, configuration.precision, threads)
+    else:
+        assert configuration.checkpoint is not None
+        subject = CheckpointSubject(configuration.checkpoint)
+    return AugmentedSubject(subject) if configuration.test_time_augmentation else subject
 
 
 def answer_all(subject: Subject, data: EvaluationData, what: str = "answering") -> NDArray[np.float64]:
@@ -85,15 +96,20 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
         runs=configuration.runs,
         cache=configuration.cache,
     )
+    output = configuration.output or _default_output(subject, configuration)
+    check_output(output)  # before the work, not after it
     logits = answer_all(subject, data)
     probabilities = apply_temperature(logits)
     print(f"{subject.facts.title}\n{len(data.records)} pictures, {data.part} part of {data.folder}\n")
     if subject.facts.demo or data.demo:
         print(DEMO_WARNING + "\n")
     print(describe(data.truth, probabilities))
-    output = configuration.output or _default_output(subject, configuration)
-    write_report_folder(output, subject, data, probabilities, gallery=configuration.gallery)
-    print(f"\nreport: {output}")
+    figures = build_figures(subject.facts, data, logits, replicates=configuration.replicates)
+    figures["tta"] = VIEWS if configuration.test_time_augmentation else None
+    if configuration.corruption_images:
+        figures["corruptions"] = measure_robustness(subject, data, configuration.corruption_images)
+    write_report_folder(output, subject, data, figures, probabilities, gallery=configuration.gallery)
+    print(f"\nreport: {output / 'report.html'} (figures in report.json, challenge file isic_submission.csv)")
     return output
 
 
@@ -144,9 +160,16 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
         "--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures (data/cache)"
     )
     parser.add_argument("--gallery", type=int, default=12, metavar="N", help="right and wrong cases to show (12 each)")
+    parser.add_argument("--bootstrap", type=int, default=REPLICATES, metavar="N", help=f"replicates ({REPLICATES})")
+    parser.add_argument(
+        "--corruption-images", type=int, default=200, metavar="N", help="pictures to corrupt, 0 for none (200)"
+    )
+    parser.add_argument("--tta", action="store_true", help=f"average over {VIEWS} turned and mirrored views")
     flags = parser.parse_args(arguments)
-    if flags.gallery < 0:
-        raise DataError(f"--gallery: expected 0 or more, found {flags.gallery}")
+    for name, lowest in (("gallery", 0), ("bootstrap", 1), ("corruption_images", 0)):
+        if getattr(flags, name) < lowest:
+            flag = "--" + name.replace("_", "-")
+            raise DataError(f"{flag}: expected {lowest} or more, found {getattr(flags, name)}")
     checkpoint = None
     if flags.bundle is None:
         checkpoint = flags.checkpoint or flags.runs_folder / (flags.run or _last_run(flags.runs_folder)) / "best.pt"
@@ -163,6 +186,9 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
         runs=flags.runs_folder,
         cache=flags.cache_folder,
         gallery=flags.gallery,
+        replicates=flags.bootstrap,
+        corruption_images=flags.corruption_images,
+        test_time_augmentation=flags.tta,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,35 +16,55 @@ from edge_runtime.errors import DataError
 from train.evaluation_data import EvaluationData
 from train.gallery import choose_cases, make_cases, render_gallery
 from train.metrics import class_metrics, confusion_matrix
+from train.report_page import render_page
 from train.report_plots import plot_confusion_matrix
 from train.subject import Subject
+from train.submission import write_submission
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def write_report_folder(
-    output: Path, subject: Subject, data: EvaluationData, probabilities: NDArray[np.float64], *, gallery: int
+    output: Path,
+    subject: Subject,
+    data: EvaluationData,
+    figures: dict[str, Any],
+    probabilities: NDArray[np.float64],
+    *,
+    gallery: int,
 ) -> Path:
-    """Write all files of the report into ``output`` and return it. Raises :class:`DataError` for a foreign folder."""
+    """Write all files of the report into ``output`` and return it. Raises :class:`DataError` for a foreign folder.
+
+    ``figures`` is the tree of :func:`train.report_figures.build_figures`; ``gallery`` how many right and how many wrong
+    cases are shown.
+    """
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as partial:
         folder = Path(partial) / "new"
         folder.mkdir()
-        matrix = confusion_matrix(data.truth, probabilities.argmax(axis=1))
-        write_class_table(folder / "per_class.csv", data.truth, probabilities)
-        write_confusion_matrix(folder / "confusion_matrix.csv", matrix)
-        write_predictions(folder / "predictions.csv", data, probabilities)
-        (folder / "confusion_matrix.png").write_bytes(plot_confusion_matrix(matrix, "png"))
-        right, wrong = choose_cases(data.truth, probabilities, gallery, gallery)
-        right_cases = make_cases(subject, data, probabilities, right)
-        wrong_cases = make_cases(subject, data, probabilities, wrong)
-        render_gallery(right_cases, wrong_cases).save(folder / "gallery.png")
+        _write_tables(folder, data, figures, probabilities)
+        chosen = choose_cases(data.truth, probabilities, gallery, gallery)
+        right, wrong = (make_cases(subject, data, probabilities, positions) for positions in chosen)
+        render_gallery(right, wrong).save(folder / "gallery.png")
+        (folder / "report.html").write_text(render_page(figures, right, wrong), encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)
         folder.rename(output)
     return output
+
+
+def _write_tables(
+    folder: Path, data: EvaluationData, figures: dict[str, Any], probabilities: NDArray[np.float64]
+) -> None:
+    matrix = confusion_matrix(data.truth, probabilities.argmax(axis=1))
+    (folder / "report.json").write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_class_table(folder / "per_class.csv", data.truth, probabilities)
+    write_confusion_matrix(folder / "confusion_matrix.csv", matrix)
+    write_predictions(folder / "predictions.csv", data, probabilities)
+    write_submission(folder / "isic_submission.csv", [record.image_id for record in data.records], probabilities)
+    (folder / "confusion_matrix.png").write_bytes(plot_confusion_matrix(matrix, "png"))
 
 
 def check_output(output: Path) -> None:

@@ -171,4 +171,4 @@ def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetada
 
 
 def _as_batch(pictures: Pictures) -> Any:
-    return normalise(torch.from_numpy(np.ascontiguousarray(pictures))).contiguous(memory_format=torch.channels_last)
+    return normalise(torch.from_numpy(np.array(pictures))).contiguous(memory_format=torch.channels_last)
