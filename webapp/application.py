@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import api, documents, health, model_api, page
+from webapp import api, assets, documents, health, model_api, page
 from webapp.access_log import init_access_log
+from webapp.assets import init_assets
 from webapp.configuration import WebConfiguration
 from webapp.engines import Engines
 from webapp.gate import PredictionGate
@@ -24,7 +25,7 @@ def create_app(configuration: WebConfiguration | None = None) -> Flask:
     Raises :class:`~edge_runtime.errors.DermedgeError` when there is no usable bundle or engine.
     """
     configuration = configuration or WebConfiguration()
-    app = Flask("webapp")
+    app = Flask("webapp", static_folder=None)
     app.request_class = InMemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # probabilities stay in class order
     app.config["MAX_CONTENT_LENGTH"] = configuration.max_upload_bytes
@@ -43,8 +44,9 @@ def create_app(configuration: WebConfiguration | None = None) -> Flask:
     )
     register_error_handlers(app)
     init_access_log(app)
+    init_assets(app)
     init_rate_limit(app, configuration.requests_per_minute)
     init_security(app, configuration)
-    for module in (page, api, model_api, health, documents):
+    for module in (page, assets, api, model_api, health, documents):
         app.register_blueprint(module.blueprint)
     return app

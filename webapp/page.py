@@ -1,12 +1,15 @@
-"""The page, and the two files a browser wants at the root of the site to install it."""
+"""The page itself."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, render_template
 
+from edge_runtime.manifest import Manifest
 from edge_runtime.overlay import COLOUR_STOPS
+from webapp.assets import assets_address, runs_on_device
 from webapp.model_api import describe_model
 from webapp.samples import list_samples
 from webapp.state import server_state
@@ -33,6 +36,7 @@ def index() -> str:
         "model": {**model, "measured": None},
         "texts": TEXTS,
         "variant_names": variant_names,
+        "device": device_setup(state.engines.manifest),
         "heat": {"stops": COLOUR_STOPS.tolist()},
         "api_key_required": state.configuration.api_key is not None,
     }
@@ -48,17 +52,15 @@ def index() -> str:
     )
 
 
-@blueprint.get("/manifest.webmanifest")
-def web_manifest() -> Response:
-    """What the page looks like when it is installed as an application."""
-    response = current_app.send_static_file("manifest.webmanifest")
-    response.content_type = "application/manifest+json"
-    return response
-
-
-@blueprint.get("/service-worker.js")
-def service_worker() -> Response:
-    """The service worker, at the root because it may only serve what lies beneath its own address."""
-    response = current_app.send_static_file("js/service-worker.js")
-    response.cache_control.no_cache = True
-    return response
+def device_setup(manifest: Manifest) -> dict[str, Any] | None:
+    """Return where the browser finds what it needs to run the model itself, ``None`` when it cannot."""
+    precision = next((each for each in ("int8", "dynamic", "fp32") if f"tflite-{each}" in manifest.variants), None)
+    if precision is None or not runs_on_device():
+        return None
+    variant = manifest.variants[f"tflite-{precision}"]
+    return {
+        "worker": f"{assets_address()}/litert/device-worker.js",
+        "runtime": f"{assets_address()}/litert/",
+        "precision": precision,
+        "files": {role: getattr(variant, role) for role in ("features", "head", "explain")},
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_runtime.errors import DataError
 from edge_runtime.manifest import Manifest
 from webapp.problems import RefusalError
 from webapp.schemas import PredictOptions
@@ -20,12 +21,11 @@ def read_patient(manifest: Manifest, options: PredictOptions) -> PatientMetadata
     specification = manifest.patient_metadata
     if specification is None:
         return None
-    from edge_runtime.patient import PatientMetadata
+    from edge_runtime.patient import PatientMetadata, encode_patient
 
-    for field, value, known in (
-        ("sex", options.sex, specification.sexes),
-        ("site", options.site, specification.sites),
-    ):
-        if value is not None and value not in known:
-            raise RefusalError(400, f"field '{field}': expected one of {', '.join(known)}, found {value!r}")
-    return PatientMetadata(age=options.age, sex=options.sex, site=options.site)
+    patient = PatientMetadata(age=options.age, sex=options.sex, site=options.site)
+    try:
+        encode_patient(patient, specification)
+    except DataError as error:
+        raise RefusalError(400, f"field {error}") from None
+    return patient

@@ -5,6 +5,7 @@ const boot = JSON.parse(document.getElementById("boot").textContent);
 export const model = boot.model;
 export const texts = boot.texts;
 export const heat = boot.heat;
+export const device = boot.device; // where the parts for running on this device are, or null
 export const variantNames = boot.variant_names;
 export const apiKeyRequired = boot.api_key_required;
 

@@ -2,7 +2,7 @@
 
 import { byId, format, texts } from "./boot.js";
 import { listenForComparison, hideComparison } from "./comparison.js";
-import { chooseEngine, listenForEngine } from "./engine_choice.js";
+import { chooseEngine, installServiceWorker, listenForEngine } from "./engine_choice.js";
 import { initHistory, remember } from "./history.js";
 import { listenForPictures, objection } from "./intake.js";
 import { listenForReport } from "./report.js";
@@ -118,4 +118,5 @@ listenForEngine(askAgain);
 listenForComparison(() => current);
 listenForReport(() => current);
 initHistory();
+installServiceWorker();
 document.documentElement.dataset.ready = "true";

@@ -2,6 +2,7 @@
 // browser exactly what it sees everywhere else.
 
 const PRECISION_BITS = 32 - 8 - 2;
+const HALF = 1 << (PRECISION_BITS - 1);
 
 const triangle = { support: 1, weigh: (x) => Math.max(0, 1 - Math.abs(x)) };
 
@@ -46,37 +47,50 @@ const clip = (sum) => Math.min(255, Math.max(0, sum >> PRECISION_BITS));
  * Equal to Image.resize((size, size), Resampling.BILINEAR) on the same pixels.
  */
 export function stretchToSquare(rgba, width, height, size) {
-  const half = 1 << (PRECISION_BITS - 1);
   const columns = coefficients(triangle, width, size).map(fixedPoint);
   const rows = coefficients(triangle, height, size).map(fixedPoint);
-  const narrow = new Uint8ClampedArray(size * height * 3);
-  for (let y = 0, target = 0; y < height; y++) {
-    const row = y * width * 4;
-    for (let x = 0; x < size; x++) {
-      const { first, weights } = columns[x];
-      let red = half, green = half, blue = half;
-      for (let i = 0, source = row + first * 4; i < weights.length; i++, source += 4) {
+  if (verticalFirst(width, height, size)) return alongRows(alongColumns(rgba, width, rows, 4), width, size, columns, 4);
+  return alongColumns(alongRows(rgba, width, height, columns, 4), size, rows, 3);
+}
+
+/** Pillow 13 takes the passes in the cheaper order; each rounds to whole numbers, so the order shows. */
+export function verticalFirst(width, height, size) {
+  return height > size && 2 * width < height + size;
+}
+
+/** Resample every row: pixels of `channels` bytes in, RGB out. */
+function alongRows(source, width, height, columns, channels) {
+  const target = new Uint8ClampedArray(columns.length * height * 3);
+  for (let y = 0, at = 0; y < height; y++) {
+    const row = y * width * channels;
+    for (const { first, weights } of columns) {
+      let red = HALF, green = HALF, blue = HALF;
+      for (let i = 0, from = row + first * channels; i < weights.length; i++, from += channels) {
         const weight = weights[i];
-        red += rgba[source] * weight;
-        green += rgba[source + 1] * weight;
-        blue += rgba[source + 2] * weight;
+        red += source[from] * weight;
+        green += source[from + 1] * weight;
+        blue += source[from + 2] * weight;
       }
-      narrow[target++] = clip(red);
-      narrow[target++] = clip(green);
-      narrow[target++] = clip(blue);
+      target[at++] = clip(red);
+      target[at++] = clip(green);
+      target[at++] = clip(blue);
     }
   }
-  const square = new Uint8ClampedArray(size * size * 3);
-  const stride = size * 3;
-  for (let y = 0; y < size; y++) {
-    const { first, weights } = rows[y];
+  return target;
+}
+
+/** Resample every column; keeps the number of channels. */
+function alongColumns(source, width, rows, channels) {
+  const stride = width * channels;
+  const target = new Uint8ClampedArray(stride * rows.length);
+  rows.forEach(({ first, weights }, y) => {
     for (let x = 0; x < stride; x++) {
-      let sum = half;
-      for (let i = 0, source = first * stride + x; i < weights.length; i++, source += stride) sum += narrow[source] * weights[i];
-      square[y * stride + x] = clip(sum);
+      let sum = HALF;
+      for (let i = 0, from = first * stride + x; i < weights.length; i++, from += stride) sum += source[from] * weights[i];
+      target[y * stride + x] = clip(sum);
     }
-  }
-  return square;
+  });
+  return target;
 }
 
 /** Enlarge a map (array of rows) to size × size bicubically, as Pillow does with 32-bit floats. */

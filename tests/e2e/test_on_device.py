@@ -1,0 +1,192 @@
+"""The model in the browser: the same answers as the native engine on the same files, with the network cut off."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from playwright.sync_api import Browser, Page, expect
+
+from edge_runtime import Classifier
+from edge_runtime.classes import CLASSES
+from edge_runtime.preprocessing import load_image_hwc
+from tests.conftest import TINY_BUNDLE
+from webapp.assets import runs_on_device
+
+OpenPage = Callable[..., Page]
+
+if not runs_on_device() and os.environ.get("DERMEDGE_REQUIRE_BROWSER") != "1":
+    pytest.skip("the browser's parts are not built (npm ci && npm run build in webapp/)", allow_module_level=True)
+
+PICTURES = 50
+
+
+@pytest.fixture(scope="module")
+def varied_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """JPEG and PNG of sizes around, below and far above the model's input; grey, rotated by EXIF, and odd ones."""
+    folder = tmp_path_factory.mktemp("varied")
+    dice = random.Random(7)
+    paths = []
+    for number in range(PICTURES):
+        width, height = dice.choice(((224, 224), (600, 450), (1024, 768), (97, 301), (3, 5), (1500, 1100), (225, 223)))
+        noise = np.random.default_rng(number).integers(0, 256, size=(9, 13, 3), dtype=np.uint8)
+        image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+        options: dict[str, object] = {}
+        if number % 10 == 3:
+            image = ImageOps.grayscale(image)
+        if number % 10 == 5:
+            exif = Image.Exif()
+            exif[0x0112] = dice.choice((3, 6, 8))
+            options["exif"] = exif
+        if number % 3:
+            options |= {"quality": dice.choice((60, 90, 97)), "subsampling": dice.choice((0, 1, 2))}
+            options["progressive"] = number % 2 == 0
+        path = folder / f"varied-{number:02}.{'jpg' if number % 3 else 'png'}"
+        image.save(path, **options)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def offline_page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page with the model on the device, opened once with a network and then again without any."""
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#options summary").click()
+    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=120_000)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    context.set_offline(True)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    page.locator("#options summary").click()
+    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=120_000)
+    yield page
+    context.close()
+
+
+def ask_device(page: Page, path: Path, explain_class: str | None = None) -> dict[str, object]:
+    """Classify a file in the page's own device engine and return its answer."""
+    return page.evaluate(
+        """async ([name, data, explainClass]) => {
+            const script = document.querySelector("script[type=module]").src;
+            const { predict } = await import(new URL("device_engine.js", script).href);
+            const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+            return predict(new File([bytes], name), { explainClass });
+        }""",
+        [path.name, base64.b64encode(path.read_bytes()).decode(), explain_class],
+    )
+
+
+def seen_by_browser(page: Page, path: Path) -> np.ndarray:
+    """Return what the browser would hand to the model: uint8 (224, 224, 3)."""
+    data = page.evaluate(
+        """async (data) => {
+            const script = document.querySelector("script[type=module]").src;
+            const { stretchToSquare } = await import(new URL("resample.js", script).href);
+            const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+            const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
+            const { width, height } = bitmap;
+            const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            context.drawImage(bitmap, 0, 0);
+            const square = stretchToSquare(context.getImageData(0, 0, width, height).data, width, height, 224);
+            let text = "";
+            for (const byte of square) text += String.fromCharCode(byte);
+            return btoa(text);
+        }""",
+        base64.b64encode(path.read_bytes()).decode(),
+    )
+    return np.frombuffer(base64.b64decode(data), dtype=np.uint8).reshape(224, 224, 3)
+
+
+def test_preprocessing_is_bit_exact(offline_page: Page, varied_pictures: list[Path]) -> None:
+    for path in varied_pictures:
+        assert np.array_equal(seen_by_browser(offline_page, path), load_image_hwc(path, 224)), path.name
+
+
+def test_answers_equal_the_native_engines_without_a_network(offline_page: Page, varied_pictures: list[Path]) -> None:
+    with Classifier.load(TINY_BUNDLE, engine="tflite", threads=1) as classifier:
+        for path in varied_pictures:
+            answer = ask_device(offline_page, path)
+            native = classifier.predict(path, explain=True)
+            assert answer["label"] == native.label, path.name
+            assert answer["probabilities"] == pytest.approx(native.probabilities, abs=1e-3), path.name
+            assert answer["explained_class"] == native.explained_class
+            assert np.allclose(answer["class_activation_map"], native.class_activation_map, atol=1e-3), path.name
+
+
+def test_page_answers_offline_with_every_part(offline_page: Page, varied_pictures: list[Path]) -> None:
+    page = offline_page
+    page.set_input_files("#choose", varied_pictures[1])
+    expect(page.locator("#engine")).to_contain_text("TFLite int8 on this device")
+    with Classifier.load(TINY_BUNDLE, engine="tflite", threads=1) as classifier:
+        label = classifier.predict(varied_pictures[1]).label
+    expect(page.locator("#headline")).to_have_text(next(each.name for each in CLASSES if each.code == label))
+    page.locator(".bar[data-code=df]").click()
+    expect(page.locator("#heat")).to_have_attribute("data-code", "df")
+    page.locator("[data-sample*='mel']").click()
+    expect(page.locator("#file-name")).to_have_text("mel.jpg")
+    expect(page.locator("#engine")).to_contain_text("on this device")
+
+
+def test_choice_is_explained_and_remembered(open_page: OpenPage, varied_pictures: list[Path]) -> None:
+    page = open_page()
+    page.locator("#options summary").click()
+    page.get_by_label("On this device").check()
+    expect(page.locator("#privacy")).to_have_text("Your picture does not leave this device.")
+    page.set_input_files("#choose", varied_pictures[4])
+    expect(page.locator("#engine")).to_contain_text("on this device", timeout=60_000)
+    page.reload()
+    page.locator("#options summary").click()
+    expect(page.get_by_label("On this device")).to_be_checked()
+    page.get_by_label("On the server").check()
+    page.set_input_files("#choose", varied_pictures[4])
+    expect(page.locator("#engine")).to_contain_text("on the server")
+
+
+def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("#options summary").click()
+    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=60_000)
+    altered = page.evaluate(
+        """async () => {
+            const cache = await caches.open("dermedge-models");
+            const keys = await cache.keys();
+            for (const key of keys) await cache.put(key, new Response("altered"));
+            return keys.length;
+        }"""
+    )
+    assert altered == 3
+    page.reload()
+    page.locator("#options summary").click()
+    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=60_000)
+    sizes = page.evaluate(
+        """async () => {
+            const cache = await caches.open("dermedge-models");
+            const answers = await Promise.all((await cache.keys()).map((key) => cache.match(key)));
+            return Promise.all(answers.map(async (answer) => (await answer.arrayBuffer()).byteLength));
+        }"""
+    )
+    assert sorted(sizes) == sorted(
+        (TINY_BUNDLE / name).stat().st_size
+        for name in ("features.int8.tflite", "head.fp32.tflite", "explain.fp32.tflite")
+    )
+
+
+def test_pictures_the_browser_cannot_decode_are_named(offline_page: Page, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (50, 50)).save(buffer, "TIFF")
+    path = tmp_path / "scan.tif"
+    path.write_bytes(buffer.getvalue())
+    offline_page.set_input_files("#choose", path)
+    offline_page.locator(".thumb", has_text="scan.tif").click()
+    expect(offline_page.locator("#failure")).to_contain_text("cannot decode this kind of picture")

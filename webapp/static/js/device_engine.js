@@ -1,0 +1,80 @@
+// The model on this device: starts the worker, hands it the bundle's graphs, and speaks like the server's engine.
+
+import { classNames, device, model, texts } from "./boot.js";
+import { AnswerError, authorization } from "./server_engine.js";
+
+let worker = null;
+let loading = null;
+let counter = 0;
+const waiting = new Map();
+
+/** Why this page cannot run the model itself, or null. */
+export function obstacle() {
+  if (!device) return texts.options.device_missing;
+  if (!globalThis.isSecureContext || !globalThis.caches) return texts.options.device_insecure;
+  return null;
+}
+
+/** Load the model into this device, once; later calls wait for the same load. */
+export function load() {
+  loading ??= start().catch((error) => {
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+async function start() {
+  worker?.terminate();
+  worker = new Worker(device.worker);
+  worker.addEventListener("message", ({ data: { id, result, error } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) resolve(result);
+    else reject(new Error(error));
+  });
+  worker.addEventListener("error", ({ message }) => {
+    for (const { reject } of waiting.values()) reject(new Error(message || "the worker failed"));
+    waiting.clear();
+    loading = null;
+  });
+  const files = Object.fromEntries(Object.entries(device.files).map(([role, file]) => [role, model.files.find((each) => each.file === file)]));
+  await ask("load", {
+    runtime: device.runtime,
+    files,
+    headers: authorization(),
+    size: model.input.size,
+    precision: device.precision,
+    thresholds: model.thresholds,
+    maxPixels: model.limits.max_pixels,
+    codes: Object.keys(classNames),
+  });
+}
+
+function ask(task, details) {
+  return new Promise((resolve, reject) => {
+    const id = ++counter;
+    waiting.set(id, { resolve, reject });
+    worker.postMessage({ id, task, ...details });
+  });
+}
+
+/** Classify a file here; same answer as the server's. */
+export async function predict(file, { explainClass, patient } = {}) {
+  await load();
+  try {
+    return await ask("predict", { file, name: file.name, explainClass, patient: encodePatient(patient) });
+  } catch (error) {
+    const decodes = error.message.includes("decoded") || error.message.includes("decode");
+    throw new AnswerError(decodes ? texts.errors.device_format : error.message);
+  }
+}
+
+/** Age, sex and site as the graphs take them, or null for a model that takes none. Like edge_runtime.patient. */
+export function encodePatient(patient = {}) {
+  const specification = model.patient_metadata;
+  if (!specification) return null;
+  const vector = [0, 0, ...specification.sexes.map((sex) => Number(sex === patient.sex)), ...specification.sites.map((site) => Number(site === patient.site))];
+  if (patient.age) [vector[0], vector[1]] = [1, Number(patient.age) / specification.age_scale_years];
+  return vector;
+}

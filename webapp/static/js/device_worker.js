@@ -1,0 +1,137 @@
+// The model in the browser, off the page's thread: the bundle's own TFLite graphs through LiteRT.js.
+// The same steps as edge_runtime.classifier: decode, stretch, features, head, softmax in double precision, explain.
+
+import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
+import { stretchToSquare } from "./resample.js";
+
+let graphs = null;
+let setup = null;
+
+/** Fetch a graph once, keep it under its sum, and give it out only if it still has that sum. */
+async function verifiedFile({ url, sha256 }, headers) {
+  const cache = await caches.open("dermedge-models");
+  let response = await cache.match(url);
+  const cached = Boolean(response);
+  if (!cached) {
+    response = await fetch(url, { headers });
+    if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
+  }
+  const data = await response.arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== sha256) {
+    await cache.delete(url);
+    if (cached) return verifiedFile({ url, sha256 }, headers);
+    throw new Error(`${url}: expected SHA-256 ${sha256}, found ${found}`);
+  }
+  if (!cached) await cache.put(url, new Response(data));
+  return new Uint8Array(data);
+}
+
+/** Forget graphs of other models, so that the browser's storage does not fill up. */
+async function forgetOthers(files) {
+  const wanted = new Set(files.map(({ url }) => new URL(url, location.href).href));
+  const cache = await caches.open("dermedge-models");
+  for (const request of await cache.keys()) if (!wanted.has(request.url)) await cache.delete(request);
+}
+
+async function load({ runtime, files, headers, ...rest }) {
+  const roles = ["features", "head", "explain"];
+  const data = await Promise.all(roles.map((role) => verifiedFile(files[role], headers)));
+  globalThis.Module = { print: console.debug, printErr: console.debug }; // the runtime is talkative, and not about errors
+  await loadLiteRt(runtime);
+  graphs = {};
+  for (const [index, role] of roles.entries()) graphs[role] = await loadAndCompile(data[index], { accelerator: "wasm" });
+  setup = rest;
+  await forgetOthers(roles.map((role) => files[role]));
+  const size = setup.size;
+  await run(graphs.features, { image_nhwc: new Tensor(new Uint8Array(size * size * 3), [1, size, size, 3]) }); // warm up
+}
+
+async function run(graph, inputs) {
+  const outputs = await graph.run(inputs);
+  const plain = {};
+  for (const [name, tensor] of Object.entries(outputs)) {
+    plain[name] = { data: tensor.toTypedArray().slice(), shape: shapeOf(tensor) };
+    tensor.delete();
+  }
+  for (const tensor of Object.values(inputs)) tensor.delete();
+  return plain;
+}
+
+const shapeOf = (tensor) => Array.from(tensor.type.layout.dimensions);
+
+/** The picture as the graphs take it: uint8, size × size × 3. */
+async function decode(file) {
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  const { width, height } = bitmap;
+  if (width * height > setup.maxPixels) throw new Error("too many pixels");
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff"; // what is transparent counts as white, as everywhere in this project
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const { data } = context.getImageData(0, 0, width, height);
+  return stretchToSquare(data, width, height, setup.size);
+}
+
+function softmax(logits) {
+  const peak = Math.max(...logits);
+  const exponentials = Array.from(logits, (logit) => Math.exp(logit - peak));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  return exponentials.map((value) => value / sum);
+}
+
+function verdictOf(confidence, outlierScore) {
+  const { not_sure_below: notSureBelow, not_lesion_above: notLesionAbove } = setup.thresholds;
+  if (notLesionAbove != null && outlierScore != null && !(outlierScore <= notLesionAbove)) return "not_a_lesion_image";
+  return notSureBelow != null && confidence < notSureBelow ? "not_sure" : "diagnosis";
+}
+
+/** The API's answer, and where it was made. */
+async function predict({ file, name, explainClass, patient }) {
+  const started = performance.now();
+  const image = await decode(file);
+  const decoded = performance.now();
+  const { size, codes } = setup;
+  const { feature_map: features } = await run(graphs.features, { image_nhwc: new Tensor(new Uint8Array(image.buffer), [1, size, size, 3]) });
+  const featured = performance.now();
+  const shared = () => ({
+    feature_map: new Tensor(features.data, features.shape),
+    ...(patient ? { metadata: new Tensor(Float32Array.from(patient), [1, patient.length]) } : {}),
+  });
+  const { logits, outlier_score: outlier } = await run(graphs.head, shared());
+  if (!logits.data.every(Number.isFinite)) throw new Error("the engine returned logits that are not finite");
+  const probabilities = softmax(logits.data);
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  const answered = performance.now();
+  const explained = explainClass ?? codes[best];
+  const weights = Float32Array.from(codes, (code) => Number(code === explained));
+  const { class_activation_map: map } = await run(graphs.explain, { ...shared(), class_weights: new Tensor(weights, [1, codes.length]) });
+  const finished = performance.now();
+  const columns = map.shape.at(-1);
+  return {
+    image: name,
+    label: codes[best],
+    probabilities: Object.fromEntries(codes.map((code, index) => [code, probabilities[index]])),
+    verdict: verdictOf(probabilities[best], outlier?.data[0]),
+    engine: "tflite",
+    precision: setup.precision,
+    timing_ms: { decode: decoded - started, features: featured - decoded, head: answered - featured, explain: finished - answered },
+    warnings: [],
+    explained_class: explained,
+    class_activation_map: Array.from({ length: map.data.length / columns }, (_, row) => Array.from(map.data.slice(row * columns, (row + 1) * columns))),
+    on_device: true,
+  };
+}
+
+let queue = Promise.resolve(); // one picture at a time: there is one runtime
+addEventListener("message", ({ data: { id, task, ...details } }) => {
+  queue = queue.then(async () => {
+    try {
+      postMessage({ id, result: await (task === "load" ? load(details) : predict(details)) });
+    } catch (error) {
+      postMessage({ id, error: String(error?.message ?? error) });
+    }
+  });
+});
