@@ -52,12 +52,12 @@ class GraphFile(_Part, frozen=True):
 
 
 class Variant(_Part, frozen=True):
-    """The files that a device loads together, by role."""
+    """The files that a device loads together, by role. ``model`` is for other programs; a small bundle may lack it."""
 
     features: str
     head: str
     explain: str
-    model: str
+    model: str | None = None
 
 
 class InputSpec(_Part, frozen=True):
@@ -266,6 +266,8 @@ def _check_consistency(manifest: Manifest, path: Path) -> None:
     for name, variant in manifest.variants.items():
         for role in ROLES:
             file = getattr(variant, role)
+            if file is None:
+                continue
             if file not in files:
                 raise BundleError(f"{path}: variant {name!r} names {file!r}, which is not among the graphs")
             graph = manifest.graph(file)

@@ -41,6 +41,16 @@ def test_round_trip(bundle: Path) -> None:
     verify_files(bundle, manifest)
 
 
+def test_a_bundle_may_lack_the_whole_model(bundle: Path) -> None:
+    def without_model(document: dict[str, Any]) -> None:
+        for variant in document["variants"].values():
+            del variant["model"]
+        document["graphs"] = [graph for graph in document["graphs"] if graph["role"] != "model"]
+
+    change(bundle, without_model)
+    assert len(read_manifest(bundle).graphs) == 8
+
+
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json: cannot be read: No such file"):
         read_manifest(tmp_path)
