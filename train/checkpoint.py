@@ -6,7 +6,6 @@ Both are read with ``weights_only=True``: opening one runs no code from the file
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +83,20 @@ def load_training_state(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     return _checkpoint_from(content, path), content["training_state"]
 
 
+def load_tensors(path: Path, expected: str) -> Any:
+    """Read what ``torch.save`` wrote, running no code from it. Raises :class:`CheckpointError` naming ``expected``."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    with file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # on damaged files the unpickler raises anything from IndexError to OSError
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise CheckpointError(f"{path}: expected {expected}, found something else or damage: {reason}") from None
+
+
 def build_checkpoint_model(checkpoint: Checkpoint) -> LesionModel:
     """The checkpoint's model with its weights, in evaluation mode."""
     spec = checkpoint.metadata_spec
@@ -98,12 +111,7 @@ def build_checkpoint_model(checkpoint: Checkpoint) -> LesionModel:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint: {str(error).splitlines()[0][:120]}") from None
+    content = load_tensors(path, "a checkpoint")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected a dermedge checkpoint of format {FORMAT}, found something else")
     return content

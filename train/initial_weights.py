@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import torchvision
 from torch import Tensor
 
 from edge_runtime.errors import CheckpointError
+from train.checkpoint import load_tensors
 from train.models import ARCHITECTURES, LesionModel
 
 
@@ -59,12 +58,7 @@ def _download_imagenet(architecture: str) -> dict[str, Tensor]:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: expected a file of weights: {str(error).splitlines()[0][:120]}") from None
+    content = load_tensors(path, "a file of weights")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

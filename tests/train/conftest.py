@@ -93,3 +93,15 @@ def quick(tiny_ham10000: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         return TrainingConfiguration(**(values | overrides))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_tiny() -> Callable[..., Path]:
+    """The writer of the tiny data set, for tests that spoil it."""
+    return write_tiny_ham10000
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The real HAM10000 pictures, for tests marked ``real_data``."""
+    return Path(__file__).resolve().parents[3] / "shared" / "data" / "ham10000-224"
