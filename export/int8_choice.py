@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from edge_runtime.backends import backend
 from edge_runtime.classifier import calibrated_probabilities
+from export.layer_inputs import LayerInputs
 from export.split_model import HeadGraph
 
 if TYPE_CHECKING:
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to quantise: how ranges are chosen, how weights are prepared, and which layers stay float."""
+    """One way to quantise: how ranges are chosen, how weights are rounded, and which layers stay float."""
 
     calibrator: str
-    weights: str = "nearest"
+    compensate: bool = True
     float_layers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         floats = f", {len(self.float_layers)} layers in float" if self.float_layers else ""
-        return f"{self.calibrator}, {self.weights} weights{floats}"
+        weights = "compensated" if self.compensate else "nearest"
+        return f"{self.calibrator}, {weights} weights{floats}"
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,28 @@ class HoldOut:
     metadata: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class Int8Material:
+    """What int8 graphs are made from: calibration pictures uint8 [N,S,S,3], what the layers see on them, and the
+    hold-out and recipes to choose by. The hold-out's metadata and probabilities fit the format's head."""
+
+    images: NDArray[np.uint8]
+    layers: dict[str, LayerInputs]
+    hold_out: HoldOut
+    recipes: tuple[Recipe, ...]
+    threads: int
+
+
 def choose_recipe(
-    recipes: Sequence[Recipe],
-    build: Callable[[Recipe], bytes],
-    engine: str,
-    head: HeadGraph,
-    hold_out: HoldOut,
-    threads: int,
+    build: Callable[[Recipe], bytes], engine: str, head: HeadGraph, material: Int8Material
 ) -> tuple[Recipe, bytes, list[Score]]:
     """Build every recipe's ``features`` graph and return the one with the least divergence, and all scores."""
     scores: list[Score] = []
     best: tuple[Recipe, bytes] | None = None
-    progress = tqdm(recipes, desc=f"{engine} int8 recipes", disable=not sys.stderr.isatty() or len(recipes) < 2)
+    progress = tqdm(material.recipes, desc=f"{engine} int8 recipes", disable=not sys.stderr.isatty())
     for recipe in progress:
         graph = build(recipe)
-        score = score_graph(graph, str(recipe), engine, head, hold_out, threads)
+        score = score_graph(graph, str(recipe), engine, head, material.hold_out, material.threads)
         if best is None or score.divergence < min(other.divergence for other in scores):
             best = recipe, graph
         scores.append(score)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 import torch
@@ -13,10 +15,15 @@ from torch import nn
 from edge_runtime.manifest import Role
 from export import onnx_quantisation
 from export.activation_ranges import choose_ranges
-from export.calibration_data import LabelledPictures
-from export.int8_choice import HoldOut, Recipe, Score, choose_recipe
+from export.int8_choice import Int8Material, Recipe, Score, choose_recipe
+from export.layer_inputs import LayerInputs, record_layer_inputs
 from export.onnx_writer import clean, save_onnx, write_onnx
 from export.split_model import RoleGraph, head_of
+from export.weight_rounding import round_layers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class ProbabilitiesTail(nn.Module):
@@ -42,31 +49,44 @@ def write_int8(
     graphs: dict[Role, RoleGraph],
     folder: Path,
     properties: dict[str, str],
-    calibration: LabelledPictures,
-    hold_out: HoldOut,
-    recipes: list[Recipe],
-    threads: int,
-) -> tuple[dict[Role, Path], Recipe, list[Score]]:
+    material: Int8Material,
+) -> tuple[dict[Role, Path], list[Score]]:
     """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores."""
     trunk = onnx.load(folder / "features.fp32.onnx")
-    statistics = onnx_quantisation.record_statistics(trunk, calibration.images)
+    rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=True))
+    statistics = onnx_quantisation.record_statistics(trunk, material.images)
 
     def build(recipe: Recipe) -> bytes:
         ranges = choose_ranges(statistics, recipe.calibrator)
-        return onnx_quantisation.quantise_int8(trunk, ranges).SerializeToString()
+        return onnx_quantisation.quantise_int8(trunk, ranges, rounded(recipe.compensate)).SerializeToString()
 
-    recipe, features, scores = choose_recipe(recipes, build, "onnx", head_of(graphs), hold_out, threads)
+    recipe, features, scores = choose_recipe(build, "onnx", head_of(graphs), material)
     quantised = clean(onnx.load_from_string(features), "features")
-    tail = _write_tail(graphs, folder)
+    return _write_pair(quantised, graphs, folder, {**properties, "quantisation": str(recipe)}, "int8"), scores
+
+
+def write_fp16(graphs: dict[Role, RoleGraph], folder: Path, properties: dict[str, str]) -> dict[Role, Path]:
+    """Write ``features`` and ``model`` with a trunk in half precision."""
+    features = clean(onnx_quantisation.to_fp16(onnx.load(folder / "features.fp32.onnx")), "features")
+    return _write_pair(features, graphs, folder, properties, "fp16")
+
+
+def record_layers(folder: Path, images: NDArray[np.uint8]) -> dict[str, LayerInputs]:
+    """Return what the convolutions of the written fp32 trunk see on the calibration pictures."""
+    return record_layer_inputs(onnx.load(folder / "features.fp32.onnx"), images)
+
+
+def _write_pair(
+    features: ModelProto, graphs: dict[Role, RoleGraph], folder: Path, properties: dict[str, str], precision: str
+) -> dict[Role, Path]:
+    """Write a trunk as ``features``, and with the float head behind it as ``model``."""
+    whole = onnx_quantisation.compose_model(features, _write_tail(graphs, folder), "model")
+    models: dict[Role, ModelProto] = {"features": features, "model": whole}
     paths: dict[Role, Path] = {}
-    models: dict[Role, ModelProto] = {
-        "features": quantised,
-        "model": onnx_quantisation.compose_model(quantised, tail, "model"),
-    }
     for role, model in models.items():
-        paths[role] = folder / f"{role}.int8.onnx"
-        save_onnx(model, paths[role], {**properties, "role": role, "quantisation": str(recipe)})
-    return paths, recipe, scores
+        paths[role] = folder / f"{role}.{precision}.onnx"
+        save_onnx(model, paths[role], {**properties, "role": role})
+    return paths
 
 
 def _write_tail(graphs: dict[Role, RoleGraph], folder: Path) -> ModelProto:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from export.calibration_data import LabelledPictures, choose_calibration, choose
 from export.card import write_card
 from export.configuration import ExportConfiguration
 from export.gate import broken_tolerances
-from export.int8_choice import HoldOut, Recipe, Score, head_probabilities
+from export.int8_choice import HoldOut, Int8Material, Recipe, Score, head_probabilities
+from export.layer_inputs import LayerInputs
 from export.manifest_entries import build_manifest, graph_entry
 from export.parity import GraphParity, Reference, check_bundle, encode_pictures, parity_entry, reference_answers
 from export.split_model import Layout, RoleGraph, head_of, split_model
@@ -109,6 +111,7 @@ class BundleGraphs:
         self.folder = folder
         self.entries: list[GraphFile] = []
         self.scores: dict[str, list[Score]] = {}
+        self._layers: dict[str, LayerInputs] | None = None
 
     def write_format(self, format_name: str) -> None:
         """Write all precisions of one format; fp32 always, since head and explain are that in every variant."""
@@ -125,32 +128,59 @@ class BundleGraphs:
         )
         write(graphs)
 
+    def _layer_inputs(self) -> dict[str, LayerInputs]:
+        """What the convolutions see is measured once, on an ONNX graph, for both formats."""
+        if self._layers is None:
+            from export import onnx_graphs
+
+            with tempfile.TemporaryDirectory() as folder:
+                ours = split_model(self.model, "NCHW", size=self.checkpoint.input_size)
+                onnx_graphs.write_fp32({"features": ours["features"]}, Path(folder), {})
+                self._layers = onnx_graphs.record_layers(Path(folder), self.pictures.calibration.images)
+        return self._layers
+
     def _write_onnx(self, graphs: dict[Role, RoleGraph]) -> None:
         from export import onnx_graphs
 
         properties = file_properties(self.checkpoint)
         self._add(onnx_graphs.write_fp32(graphs, self.folder, properties), graphs, "fp32")
+        if "fp16" in self.configuration.precisions:
+            self._add(onnx_graphs.write_fp16(graphs, self.folder, properties), graphs, "fp16")
         if "int8" in self.configuration.precisions:
-            paths, _, self.scores["onnx"] = onnx_graphs.write_int8(
-                graphs, self.folder, properties, self.pictures.calibration, self._hold_out(graphs), self._recipes(),
-                self.configuration.threads,
-            )  # fmt: skip
+            paths, self.scores["onnx"] = onnx_graphs.write_int8(graphs, self.folder, properties, self._material(graphs))
             self._add(paths, graphs, "int8")
 
     def _write_tflite(self, graphs: dict[Role, RoleGraph]) -> None:
         from export import tflite_graphs
 
-        self._add(tflite_graphs.write_fp32(graphs, self.folder), graphs, "fp32")
+        written = {"fp32": tflite_graphs.write_fp32(graphs, self.folder)}
+        for precision in ("fp16", "dynamic"):
+            if precision in self.configuration.precisions:
+                written[precision] = tflite_graphs.write_light(self.folder, precision)
         if "int8" in self.configuration.precisions:
-            paths, _, self.scores["tflite"] = tflite_graphs.write_int8(
-                graphs, self.folder, self.pictures.calibration, self._hold_out(graphs), self._recipes(),
-                self.configuration.threads,
-            )  # fmt: skip
-            self._add(paths, graphs, "int8")
+            written["int8"], self.scores["tflite"] = tflite_graphs.write_int8(
+                graphs, self.folder, self._material(graphs)
+            )
+        properties = file_properties(self.checkpoint)
+        description = f"{properties['architecture']} for dermatoscopic pictures; {properties['warning']}"
+        tflite_graphs.add_metadata(self.folder, graphs, description, self.checkpoint.licence)
+        for precision, paths in written.items():
+            self._add(paths, graphs, precision)
 
-    def _recipes(self) -> list[Recipe]:
+    def _material(self, graphs: dict[Role, RoleGraph]) -> Int8Material:
         chosen = self.configuration.calibrator
-        return [Recipe(name) for name in CALIBRATORS if chosen in ("auto", name)]
+        return Int8Material(
+            images=self.pictures.calibration.images,
+            layers=self._layer_inputs(),
+            hold_out=self._hold_out(graphs),
+            recipes=tuple(
+                Recipe(name, compensate)
+                for name in CALIBRATORS
+                if chosen in ("auto", name)
+                for compensate in (False, True)
+            ),
+            threads=self.configuration.threads,
+        )
 
     def _hold_out(self, graphs: dict[Role, RoleGraph]) -> HoldOut:
         pictures = self.pictures.hold_out

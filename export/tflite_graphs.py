@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 from edge_runtime.manifest import Role
 from export import tflite_quantisation
 from export.activation_ranges import Range, choose_ranges
-from export.calibration_data import LabelledPictures
-from export.int8_choice import HoldOut, Recipe, Score, choose_recipe
+from export.int8_choice import Int8Material, Recipe, Score, choose_recipe
 from export.split_model import RoleGraph, head_of
+from export.tflite_metadata import with_metadata
 from export.tflite_writer import convert_tflite
+from export.weight_rounding import round_layers
 
 
 def write_fp32(graphs: dict[Role, RoleGraph], folder: Path) -> dict[Role, Path]:
@@ -25,30 +28,50 @@ def write_fp32(graphs: dict[Role, RoleGraph], folder: Path) -> dict[Role, Path]:
 def write_int8(
     graphs: dict[Role, RoleGraph],
     folder: Path,
-    calibration: LabelledPictures,
-    hold_out: HoldOut,
-    recipes: list[Recipe],
-    threads: int,
-) -> tuple[dict[Role, Path], Recipe, list[Score]]:
+    material: Int8Material,
+) -> tuple[dict[Role, Path], list[Score]]:
     """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores."""
     trunk = (folder / "features.fp32.tflite").read_bytes()
     whole = (folder / "model.fp32.tflite").read_bytes()
-    statistics = tflite_quantisation.record_statistics(trunk, calibration.images, threads)
+    rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=False))
+    statistics = tflite_quantisation.record_statistics(trunk, material.images, material.threads)
 
     def build(recipe: Recipe) -> bytes:
-        return tflite_quantisation.quantise_int8(trunk, choose_ranges(statistics, recipe.calibrator))
+        prepared = tflite_quantisation.with_rounded_weights(trunk, material.layers, rounded(recipe.compensate))
+        return tflite_quantisation.quantise_int8(prepared, choose_ranges(statistics, recipe.calibrator))
 
-    recipe, features, scores = choose_recipe(recipes, build, "tflite", head_of(graphs), hold_out, threads)
+    recipe, features, scores = choose_recipe(build, "tflite", head_of(graphs), material)
     ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(statistics, recipe.calibrator))
+    whole = tflite_quantisation.with_rounded_weights(whole, material.layers, rounded(recipe.compensate))
     contents: dict[Role, bytes] = {
         "features": features,
         "model": tflite_quantisation.quantise_int8(whole, ranges, float_scopes),
     }
+    return _write(contents, folder, "int8"), scores
+
+
+def write_light(folder: Path, precision: str) -> dict[Role, Path]:
+    """Write ``features`` and ``model`` as ``fp16`` or ``dynamic``, which need no calibration."""
+    convert = {"fp16": tflite_quantisation.to_fp16, "dynamic": tflite_quantisation.quantise_dynamic}[precision]
+    trunk = (folder / "features.fp32.tflite").read_bytes()
+    whole = (folder / "model.fp32.tflite").read_bytes()
+    contents: dict[Role, bytes] = {"features": convert(trunk), "model": convert(whole, head_scopes(trunk, whole))}
+    return _write(contents, folder, precision)
+
+
+def add_metadata(folder: Path, graphs: dict[Role, RoleGraph], description: str, licence: str) -> None:
+    """Put names, labels and the picture's description into every TFLite file written so far."""
+    for path in sorted(folder.glob("*.tflite")):
+        role = cast(Role, path.name.split(".")[0])
+        path.write_bytes(with_metadata(path.read_bytes(), graphs[role], f"dermedge {role}", description, licence))
+
+
+def _write(contents: dict[Role, bytes], folder: Path, precision: str) -> dict[Role, Path]:
     paths: dict[Role, Path] = {}
     for role, content in contents.items():
-        paths[role] = folder / f"{role}.int8.tflite"
+        paths[role] = folder / f"{role}.{precision}.tflite"
         paths[role].write_bytes(content)
-    return paths, recipe, scores
+    return paths
 
 
 def whole_model_plan(trunk: bytes, whole: bytes, ranges: dict[str, Range]) -> tuple[dict[str, Range], list[str]]:
@@ -63,7 +86,12 @@ def whole_model_plan(trunk: bytes, whole: bytes, ranges: dict[str, Range]) -> tu
         for (_, trunk_name), (_, whole_name) in zip(trunk_outputs, whole_outputs, strict=False)
         if trunk_name in ranges
     }
-    operators = [operator for operator, _ in trunk_outputs]
-    assert operators == [operator for operator, _ in whole_outputs[: len(operators)]], "one network, converted twice"
-    scopes = [scope for scope, _ in tflite_quantisation.operator_scopes(whole)]
-    return translated, scopes[len(operators) :]
+    return translated, head_scopes(trunk, whole)
+
+
+def head_scopes(trunk: bytes, whole: bytes) -> list[str]:
+    """Return the scopes of the operators that the whole network has after the trunk's."""
+    operators = [operator for _, operator in tflite_quantisation.operator_scopes(trunk)]
+    scopes = tflite_quantisation.operator_scopes(whole)
+    assert operators == [operator for _, operator in scopes[: len(operators)]], "one network, converted twice"
+    return [scope for scope, _ in scopes[len(operators) :]]

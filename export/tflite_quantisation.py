@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools.flatbuffer_utils import convert_object_to_bytearray
 from ai_edge_quantizer import recipe
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.qtyping import (
+    ComputePrecision,
+    OpQuantizationConfig,
+    TensorDataType,
+    TensorQuantizationConfig,
+    TFLOperationName,
+)
 from ai_edge_quantizer.quantizer import Quantizer
 from ai_edge_quantizer.recipe_manager import RecipeManager
 from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope, read_model
 
 from export.activation_ranges import Range, TensorStatistics
 from export.converter_output import capture_output
+from export.layer_inputs import LayerInputs
+from export.weight_rounding import RoundedWeights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,10 +56,7 @@ def quantise_int8(graph: bytes, ranges: dict[str, Range], float_scopes: Iterable
     manager = RecipeManager()
     manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
     manager.add_quantization_config(".*", TFLOperationName.OUTPUT, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for scope in (*preprocessing_scopes(graph), *float_scopes):
-        manager.add_quantization_config(
-            f"^{re.escape(scope)}$", TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
+    _keep_float(manager, (*preprocessing_scopes(graph), *float_scopes))
     values = {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
         for name, (low, high) in ranges.items()
@@ -58,9 +64,71 @@ def quantise_int8(graph: bytes, ranges: dict[str, Range], float_scopes: Iterable
     return _quantise(graph, manager.get_quantization_recipe(), values)
 
 
-def quantise_dynamic(graph: bytes) -> bytes:
+def quantise_dynamic(graph: bytes, float_scopes: Iterable[str] = ()) -> bytes:
     """Return the file with int8 weights whose activations the engine quantises picture by picture."""
-    return _quantise(graph, recipe.dynamic_wi8_afp32(), None)
+    manager = RecipeManager()
+    manager.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+    _keep_float(manager, float_scopes)
+    return _quantise(graph, manager.get_quantization_recipe(), None)
+
+
+def to_fp16(graph: bytes, float_scopes: Iterable[str] = ()) -> bytes:
+    """Return the file with half-precision weights; the engine computes in what the processor is fast at."""
+    manager = RecipeManager()
+    half = TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT)
+    configuration = OpQuantizationConfig(
+        weight_tensor_config=half, compute_precision=ComputePrecision.FLOAT, explicit_dequantize=True
+    )
+    for operator in (
+        TFLOperationName.CONV_2D, TFLOperationName.DEPTHWISE_CONV_2D, TFLOperationName.FULLY_CONNECTED
+    ):  # fmt: skip
+        manager.add_quantization_config(".*", operator, configuration, AlgorithmName.FLOAT_CASTING)
+    _keep_float(manager, float_scopes)
+    return _quantise(graph, manager.get_quantization_recipe(), None)
+
+
+def _keep_float(manager: RecipeManager, scopes: Iterable[str]) -> None:
+    for scope in scopes:
+        manager.add_quantization_config(
+            f"^{re.escape(scope)}$", TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+
+
+def with_rounded_weights(graph: bytes, layers: dict[str, LayerInputs], rounded: dict[str, RoundedWeights]) -> bytes:
+    """Return the float graph with the weights that rounded levels stand for, and biases that keep the mean output.
+
+    A layer is found by its float weights, which are the same in both formats but for their order.
+    """
+    model = read_model(graph)
+    (subgraph,) = model.subgraphs
+    by_weight = {_fingerprint(_to_tflite(layer.weight, layer.groups)): name for name, layer in layers.items()}
+    for operator in subgraph.operators:
+        if len(operator.inputs) < 3:
+            continue
+        weight, bias = (subgraph.tensors[index] for index in operator.inputs[1:3])
+        values = model.buffers[weight.buffer].data
+        name = None if values is None else by_weight.get(_fingerprint(np.frombuffer(bytes(values), np.float32)))
+        if name is None:
+            continue
+        prepared = _to_tflite(rounded[name].values, layers[name].groups)
+        old_bias = np.frombuffer(bytes(model.buffers[bias.buffer].data), np.float32)
+        model.buffers[weight.buffer].data = _as_bytes(prepared)
+        model.buffers[bias.buffer].data = _as_bytes(old_bias + rounded[name].bias_change)
+    return bytes(convert_object_to_bytearray(model))
+
+
+def _to_tflite(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
+    """Turn [O,I/G,kh,kw] to TFLite's order: [O,kh,kw,I], or [1,kh,kw,O] where every channel is its own group."""
+    depthwise = groups > 1 and weight.shape[1] == 1
+    return weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1)
+
+
+def _fingerprint(values: NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(values).tobytes()
+
+
+def _as_bytes(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    return np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
 
 
 def operator_scopes(graph: bytes) -> list[tuple[str, str]]:

@@ -44,7 +44,9 @@ def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
                 name = f"ISIC_{CLASS_CODES.index(code)}{number:06d}"
                 picture = Image.fromarray(class_picture(CLASS_CODES.index(code), generator))
                 picture.save(folder / "HAM10000_images_part_1" / f"{name}.jpg", quality=95)
-                writer.writerow((f"HAM_{name}", name, code, "histo", 40 + number, ("male", "female")[number % 2], "back"))
+                writer.writerow(
+                    (f"HAM_{name}", name, code, "histo", 40 + number, ("male", "female")[number % 2], "back")
+                )
     return folder
 
 

@@ -1,0 +1,74 @@
+"""Rounding of weights: within the pair limit whatever the weights, and better than nearest on the layer's inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.layer_inputs import LayerInputs
+from export.weight_rounding import HIGHEST, PAIR_LIMIT, largest_pair, limit_pairs, round_weights
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 3), st.integers(1, 3)))
+def test_no_pair_of_neighbours_exceeds_the_limit(seed: int, shape: tuple[int, int, int, int]) -> None:
+    levels = np.random.default_rng(seed).integers(-127, 128, shape).astype(np.int8)
+    limited = limit_pairs(levels)
+    assert largest_pair(limited) <= PAIR_LIMIT
+    assert (np.sign(limited) * np.sign(levels) >= 0).all(), "no weight changes its sign"
+    assert (np.abs(limited.astype(int)) <= np.abs(levels.astype(int))).all(), "no weight grows"
+
+
+def test_weights_within_the_limit_stay_as_they_are() -> None:
+    levels = np.random.default_rng(0).integers(-64, 65, (4, 6, 3, 3)).astype(np.int8)
+    np.testing.assert_array_equal(limit_pairs(levels), levels)
+
+
+def test_largest_pair_sees_both_orders() -> None:
+    levels = np.zeros((1, 2, 1, 2), np.int8)
+    levels[0, 0, 0, 0] = levels[0, 1, 0, 0] = 100  # neighbours over the channels only
+    assert largest_pair(levels) == 200
+    levels[0, 1, 0, 0], levels[0, 0, 0, 1] = 0, -100  # of opposite sign they do not add up
+    levels[0, 0, 0, 0] = 100
+    assert largest_pair(levels) == 100
+
+
+@pytest.mark.parametrize("pair_limit", [False, True])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_compensated_rounding_changes_the_layer_less(pair_limit: bool, groups: int) -> None:
+    generator = np.random.default_rng(3)
+    weight = generator.normal(0, 0.1, (8, 12 // groups, 3, 3)).astype(np.float32)
+    size = weight[0].size
+    mixing = generator.normal(0, 1, (groups, size, size))
+    patches = np.maximum(generator.normal(0.3, 1, (groups, 2000, size)) @ mixing, 0).astype(np.float32)
+    layer = LayerInputs(weight, len(patches), patches)
+
+    def output_error(compensate: bool) -> float:
+        rounded = round_weights(layer, compensate=compensate, pair_limit=pair_limit)
+        change = (rounded.values - weight).reshape(groups, 8 // groups, size)
+        shift = rounded.bias_change.reshape(groups, 1, 8 // groups)
+        return float(np.square(np.einsum("gps,gos->gpo", patches, change) + shift).mean())
+
+    assert output_error(compensate=True) < 0.8 * output_error(compensate=False)
+
+
+def test_bias_change_keeps_the_mean_output() -> None:
+    generator = np.random.default_rng(4)
+    weight = generator.normal(0, 1, (3, 4, 1, 1)).astype(np.float32)
+    patches = np.abs(generator.normal(2, 1, (1, 500, 4))).astype(np.float32)
+    layer = LayerInputs(weight, len(patches), patches)
+    rounded = round_weights(layer, compensate=False, pair_limit=False)
+    change = (rounded.values - weight).reshape(3, 4)
+    np.testing.assert_allclose((patches[0] @ change.T + rounded.bias_change).mean(0), 0, atol=1e-6)
+
+
+def test_without_pair_limit_the_scale_can_be_found_again() -> None:
+    generator = np.random.default_rng(5)
+    weight = generator.normal(0, 1, (6, 4, 3, 3)).astype(np.float32)
+    layer = LayerInputs(weight, 1, np.eye(36, dtype=np.float32)[np.newaxis])
+    rounded = round_weights(layer, compensate=True, pair_limit=False)
+    assert (np.abs(rounded.levels.reshape(6, -1).astype(int)).max(1) == HIGHEST).all()
+    largest = np.abs(rounded.values.reshape(6, -1)).max(1)
+    np.testing.assert_allclose(largest / HIGHEST, rounded.scales, rtol=1e-6)
