@@ -212,6 +212,7 @@ class Classifier:
             image_hwc=image_hwc,
             class_activation_map=class_activation_map,
             explained_class=None if class_activation_map is None else explained_class,
+            outlier_score=outlier_score,
         )
 
     @staticmethod

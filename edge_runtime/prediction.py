@@ -25,7 +25,8 @@ class Prediction:
     ``"not_sure"`` (confidence under the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
     class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
     ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
-    (rows, columns), non-negative, for ``explained_class``.
+    (rows, columns), non-negative, for ``explained_class``. ``outlier_score`` is how unlike a dermatoscopic image the
+    picture is, ``None`` where the model has no such score.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Prediction:
     image_hwc: NDArray[np.uint8]
     class_activation_map: NDArray[np.float32] | None = None
     explained_class: str | None = None
+    outlier_score: float | None = None
 
     @property
     def confidence(self) -> float:

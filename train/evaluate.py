@@ -23,7 +23,8 @@ from train.calibration import apply_temperature
 from train.evaluation_data import EvaluationData, read_evaluation_data
 from train.intervals import REPLICATES
 from train.metrics import summary_metrics
-from train.report_figures import build_figures
+from train.outlier_report import measure_outliers
+from train.report_figures import build_figures, plain
 from train.report_files import check_output, write_report_folder
 from train.robustness import measure_robustness
 from train.subject import BundleSubject, CheckpointSubject, Subject
@@ -106,6 +107,7 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
     print(describe(data.truth, probabilities))
     figures = build_figures(subject.facts, data, logits, replicates=configuration.replicates)
     figures["tta"] = VIEWS if configuration.test_time_augmentation else None
+    figures["outliers"] = plain(measure_outliers(subject, data))
     if configuration.corruption_images:
         figures["corruptions"] = measure_robustness(subject, data, configuration.corruption_images)
     write_report_folder(output, subject, data, figures, probabilities, gallery=configuration.gallery)

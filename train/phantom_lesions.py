@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MAP_SCALE = 85.0
 """Map value 1.0 in a byte; the largest value that fits is 3."""
 
-AMBIGUOUS_SHARE = 0.12
+AMBIGUOUS_SHARE = 0.08
 """Lesions that hardly show their class: the ceiling on what any model can reach."""
 
 
@@ -56,7 +56,7 @@ class OpticalMaps:
 
 def draw_lesion(code: str, generator: Generator) -> OpticalMaps:
     """Draw a lesion of the class ``code``; how typical it looks varies on purpose."""
-    strength = float(generator.beta(3.0, 1.3))
+    strength = float(generator.beta(4.0, 1.3))
     if generator.random() < AMBIGUOUS_SHARE:
         strength *= 0.2
     return _DRAWINGS[code](generator, strength)
@@ -115,7 +115,7 @@ def _keratosis(generator: Generator, strength: float) -> OpticalMaps:
 def _basal_cell(generator: Generator, strength: float) -> OpticalMaps:
     """Pink and translucent, sharp tree-like vessels, blue-grey nests, sometimes an ulcer."""
     shape = outline(generator, 0.62, generator.uniform(0.05, 0.13), generator.uniform(0.3, 0.7), 0.05)
-    blood = generator.uniform(0.25, 0.8) * shape.inside * (0.85 + 0.25 * smooth_noise(generator, 6))
+    blood = generator.uniform(0.2, 0.6) * shape.inside * (0.85 + 0.25 * smooth_noise(generator, 6))
     vessels = branching_vessels(generator, (3, 7), 0.62)
     blood = blood + strength * generator.uniform(0.9, 1.7) * vessels * fade(shape.inside, 0.0, 0.5)
     nests = dots(generator, shape.inside, (0, 9), 0.04, 0.11)
@@ -130,7 +130,7 @@ def _actinic(generator: Generator, strength: float) -> OpticalMaps:
     """Ill-defined red patch ("strawberry"): red net around pale follicles, rosettes, and white-yellow scale."""
     shape = outline(generator, 0.68, generator.uniform(0.06, 0.16), generator.uniform(0.5, 1.0), 0.1)
     red_net = pigment_net(generator, generator.uniform(0.09, 0.15), 0.1)
-    blood = generator.uniform(0.35, 1.0) * shape.inside * (0.8 + 0.3 * smooth_noise(generator, 7))
+    blood = generator.uniform(0.5, 1.1) * shape.inside * (0.8 + 0.3 * smooth_noise(generator, 7))
     blood = blood * (1 + strength * 0.7 * (red_net - 0.5))
     scale = fade(smooth_noise(generator, 13) + 0.6 * smooth_noise(generator, 30), 0.25, 0.75)
     stars = rosettes(generator, shape.inside, (6, 22), 0.05)
@@ -143,13 +143,13 @@ def _vascular(generator: Generator, strength: float) -> OpticalMaps:
     """Red to purple lacunae, sharply bounded and crowded, without any net; sometimes a dark clot."""
     shape = outline(generator, 0.5, generator.uniform(0.04, 0.12), 0.12 + 0.5 * (1 - strength), 0.03)
     lacunae = dots(generator, shape.inside, (10, 34), 0.06, 0.15) * fade(shape.inside, 0.0, 0.4)
-    tone = generator.uniform(0.6, 1.4)
+    tone = generator.uniform(0.9, 1.7)
     blood = tone * ((0.8 - 0.3 * strength) * shape.inside + strength * generator.uniform(0.5, 1.0) * lacunae)
     melanin = generator.uniform(0.0, 0.4) * shape.inside
     if generator.random() < 0.35:
         melanin = melanin + 1.2 * strength * spot(generator, 0.2, 0.16) * shape.inside
     septa = shape.inside * (1 - lacunae)
-    blue = generator.uniform(0.0, 0.45) * strength * lacunae
+    blue = generator.uniform(0.15, 0.55) * strength * lacunae
     return _maps(melanin, blood, 0.22 * strength * septa, blue)
 
 
@@ -159,9 +159,9 @@ def _dermatofibroma(generator: Generator, strength: float) -> OpticalMaps:
     net = pigment_net(generator, generator.uniform(0.05, 0.08), 0.06)
     centre = fade(shape.depth, 0.3, 0.75) * (0.8 + 0.3 * smooth_noise(generator, 12))
     ring = shape.inside * (1 - strength * 0.8 * centre)
-    melanin = generator.uniform(0.3, 0.95) * ring * (0.8 + strength * 0.5 * (net - 0.5))
-    blood = generator.uniform(0.15, 0.65) * shape.inside * (0.8 + 0.3 * smooth_noise(generator, 5))
-    white = strength * generator.uniform(0.4, 0.8) * centre * shape.inside
+    melanin = generator.uniform(0.5, 1.1) * ring * (0.8 + strength * 0.5 * (net - 0.5))
+    blood = generator.uniform(0.05, 0.4) * shape.inside * (0.8 + 0.3 * smooth_noise(generator, 5))
+    white = strength * generator.uniform(0.6, 0.95) * centre * shape.inside
     return _maps(melanin, blood, white)
 
 

@@ -123,13 +123,13 @@ def _illumination(generator: Generator) -> Picture:
     if generator.random() < 0.05:  # the black ring of an eyepiece
         edge = generator.uniform(1.0, 1.15)
         light = light * np.clip((edge - _FROM_CENTRE) * 14, 0.03, 1.0)
-    cast = generator.uniform(0.88, 1.1) * np.array([1.0, *generator.normal(1.0, 0.05, 2)], dtype=np.float32)
+    cast = generator.uniform(0.88, 1.1) * np.array([1.0, *generator.normal(1.0, 0.035, 2)], dtype=np.float32)
     return light[..., np.newaxis] * cast.astype(np.float32)
 
 
 def _develop(picture: Picture, generator: Generator) -> NDArray[np.uint8]:
     """Apply the camera's contrast and saturation; uint8 (rows, columns, 3)."""
-    contrast, saturation = generator.uniform(0.85, 1.2), generator.uniform(0.75, 1.25)
+    contrast, saturation = generator.uniform(0.88, 1.18), generator.uniform(0.85, 1.2)
     grey = picture @ np.full((3, 1), 1 / 3, dtype=np.float32)
     picture = 0.6 + np.float32(contrast) * (grey + np.float32(saturation) * (picture - grey) - 0.6)
     return np.clip(picture * 255.0, 0.0, 255.0).astype(np.uint8)

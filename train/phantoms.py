@@ -4,7 +4,7 @@ Drawn by code from a seed, they look enough like dermatoscopic pictures to exerc
 about real skin: whatever was trained on them is labelled as demo. The folder carries ``DEMO.txt``, which says so and by
 which other code recognises it.
 
-    python -m train.phantoms --output data/demo --lesions 600
+    python -m train.phantoms --output data/demo --lesions 700
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from train.phantom_patients import Patient, draw_patient
 from train.phantom_views import draw_skin, take_picture
 from train.records import DEMO_MARKER
 
-DEFAULT_LESIONS = 600
+DEFAULT_LESIONS = 700
 GENERATOR_VERSION = 1
 """To be raised when the pictures change, so that old folders are drawn anew."""
 
 JPEG_QUALITY = 90
 JPEG_COMMENT = b"dermedge demo phantom: drawn by a program, not a patient"
 
-CLASS_SHARES = {"akiec": 0.09, "bcc": 0.11, "bkl": 0.13, "df": 0.09, "mel": 0.14, "nv": 0.35, "vasc": 0.09}
+CLASS_SHARES = {"akiec": 0.10, "bcc": 0.12, "bkl": 0.13, "df": 0.10, "mel": 0.14, "nv": 0.31, "vasc": 0.10}
 """Imbalanced as in practice, but milder than HAM10000, so that a small set has some of each class in every part."""
 
 VIEW_SHARES = (0.70, 0.22, 0.08)
@@ -152,7 +152,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m train.phantoms",
         description="Draw a demo set of phantoms in the HAM10000 layout.",
-        epilog="example: python -m train.phantoms --output data/demo --lesions 600",
+        epilog="example: python -m train.phantoms --output data/demo --lesions 700",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("data/demo"), help="folder to write")

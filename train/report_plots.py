@@ -144,7 +144,8 @@ def plot_outliers(outliers: dict[str, Any], image_format: str = "svg") -> bytes:
     if outliers["not_lesion_above"] is not None:
         axes.axvline(outliers["not_lesion_above"], color="#444444", ls="--", lw=1)
     axes.invert_yaxis()
-    axes.set(xlabel="outlier score (dashed: threshold)")
+    axes.set_xscale("log")
+    axes.set(xlabel="outlier score, logarithmic (dashed: threshold)")
     axes.grid(axis="x", color="#eeeeee")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

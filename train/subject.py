@@ -22,6 +22,7 @@ from edge_runtime.patient import PatientMetadata, encode_patient
 from train.checkpoint import build_checkpoint_model, load_checkpoint
 from train.gradcam import grad_cam
 from train.models import normalise
+from train.out_of_distribution import checkpoint_outlier_score
 from train.records import LesionRecord
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Subject(Protocol):
     def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """Return the class-activation map of one class, float32 (h, w), ≥ 0."""
 
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """Return how unlike a dermatoscopic image each picture is, float64 (N,); ``None`` for a model without it."""
+
 
 class CheckpointSubject:
     """A checkpoint, evaluated in float32 on the processor."""
@@ -71,6 +75,7 @@ class CheckpointSubject:
 
     def __init__(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
+        self.score = checkpoint_outlier_score(checkpoint)
         self.model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.facts = SubjectFacts(
             title=f"{checkpoint.architecture}, checkpoint, PyTorch fp32",
@@ -83,6 +88,7 @@ class CheckpointSubject:
             licence=checkpoint.licence,
             not_sure_below=checkpoint.not_sure_below,
             coverage=checkpoint.coverage,
+            not_lesion_above=checkpoint.extra.get("not_lesion_above"),
             metadata_spec=checkpoint.metadata_spec,
             details={
                 "architecture": checkpoint.architecture,
@@ -105,6 +111,17 @@ class CheckpointSubject:
         """See :class:`Subject`."""
         batch = _as_batch(picture_hwc[np.newaxis])
         return grad_cam(self.model, batch, torch.tensor([class_index]), self._metadata([record]))[0].numpy()
+
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """See :class:`Subject`."""
+        if self.score is None:
+            return None
+        rows = []
+        for start in range(0, len(pictures), self.batch_size):
+            with torch.inference_mode():
+                feature_map = self.model.features(_as_batch(pictures[start : start + self.batch_size]))
+                rows.append(self.score(feature_map).double().numpy())
+        return np.concatenate(rows)
 
     def _metadata(self, records: Sequence[LesionRecord]) -> torch.Tensor | None:
         spec = self.facts.metadata_spec
@@ -155,6 +172,11 @@ class BundleSubject:
         prediction = self.classifier.predict(picture_hwc, explain_class=code, patient=self._patient(record))
         assert prediction.class_activation_map is not None
         return prediction.class_activation_map
+
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """See :class:`Subject`."""
+        scores = [self.classifier.predict(picture_hwc).outlier_score for picture_hwc in pictures]
+        return None if None in scores else np.array(scores, dtype=np.float64)
 
     def _patient(self, record: LesionRecord) -> PatientMetadata | None:
         spec = self.facts.metadata_spec

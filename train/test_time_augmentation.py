@@ -39,6 +39,10 @@ class AugmentedSubject:
         """See :class:`train.subject.Subject`."""
         return self.subject.explain(picture_hwc, record, class_index)
 
+    def outlier_scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See :class:`train.subject.Subject`; of the upright pictures."""
+        return self.subject.outlier_scores(pictures)
+
 
 def turned(pictures: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
     """Return square pictures (N, H, H, 3) turned by ``view % 4`` quarters, mirrored for ``view`` from 4 on."""

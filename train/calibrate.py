@@ -1,0 +1,183 @@
+"""The last step of a training: fit on what the model did not learn from how sure it may be, and when to say nothing.
+
+The temperature, the "not sure" threshold and the "not a dermatoscopic image" threshold come from validation pictures,
+the outlier score itself from training pictures. They are written into the checkpoint and travel into the bundle.
+
+    python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.01
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from edge_runtime.errors import DataError, run_command_line
+from edge_runtime.patient import encode_patient
+from train.calibration import apply_temperature, choose_not_sure_threshold, fit_temperature
+from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
+from train.evaluation_data import read_evaluation_data
+from train.metrics import expected_calibration_error
+from train.models import LesionModel, normalise
+from train.out_of_distribution import fit_outlier_score, outlier_extra, outlier_threshold
+from train.records import LesionRecord
+from train.subject import CheckpointSubject, patient_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pictures = NDArray[np.uint8]
+
+COVERAGE = 0.9
+FALSE_ALARM_RATE = 0.01
+FIT_PICTURES = 2000
+"""Training pictures that the outlier score is fitted on: enough for its 64 directions."""
+
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Pictures uint8 (N, size, size, 3) with their records, in the same order."""
+
+    pictures: Pictures
+    records: Sequence[LesionRecord]
+
+
+def fit_calibration(
+    checkpoint: Checkpoint,
+    training: Sample,
+    validation: Sample,
+    *,
+    coverage: float = COVERAGE,
+    false_alarm_rate: float = FALSE_ALARM_RATE,
+) -> Checkpoint:
+    """Return the checkpoint with temperature, thresholds and outlier score fitted; its weights are not touched."""
+    model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learnt, _ = pooled_and_logits(model, checkpoint, training, "features of training pictures")
+    pooled, logits = pooled_and_logits(model, checkpoint, validation, "features of validation pictures")
+    truth = np.array([record.label for record in validation.records])
+    temperature = fit_temperature(logits, truth)
+    probabilities = apply_temperature(logits, temperature)
+    score = fit_outlier_score(learnt)
+    scores = score.from_pooled(torch.from_numpy(pooled)).numpy()
+    limit = outlier_threshold(scores, false_alarm_rate)
+    return dataclasses.replace(
+        checkpoint,
+        temperature=temperature,
+        not_sure_below=choose_not_sure_threshold(probabilities, coverage),
+        coverage=coverage,
+        extra={**checkpoint.extra, **outlier_extra(score, limit, float((scores > limit).mean()))},
+    )
+
+
+def calibrate_checkpoint(
+    path: Path,
+    training: Sample,
+    validation: Sample,
+    *,
+    coverage: float = COVERAGE,
+    false_alarm_rate: float = FALSE_ALARM_RATE,
+) -> Checkpoint:
+    """Fit and write a checkpoint in place, atomically; print what was found and return it."""
+    checkpoint = fit_calibration(
+        load_checkpoint(path), training, validation, coverage=coverage, false_alarm_rate=false_alarm_rate
+    )
+    save_checkpoint(checkpoint, path)
+    print(
+        f"calibration on {len(validation.records)} validation pictures: temperature {checkpoint.temperature:.3f}; "
+        f"not sure below {checkpoint.not_sure_below:.3f} (answers {coverage:.0%}); not a dermatoscopic image above "
+        f"{checkpoint.extra['not_lesion_above']:.2f} (false alarms {checkpoint.extra['false_alarm_rate']:.1%})"
+    )
+    return checkpoint
+
+
+def pooled_and_logits(
+    model: LesionModel, checkpoint: Checkpoint, sample: Sample, what: str
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return pooled features float32 (N, C) and uncalibrated logits float64 (N, classes) of a sample."""
+    spec = checkpoint.metadata_spec
+    features, logits = [], []
+    with tqdm(total=len(sample.records), desc=what, unit="image", leave=False, disable=None) as bar:
+        for start in range(0, len(sample.records), _BATCH):
+            part = slice(start, start + _BATCH)
+            metadata = None
+            if spec is not None:
+                rows = [encode_patient(patient_of(record, spec), spec) for record in sample.records[part]]
+                metadata = torch.from_numpy(np.stack(rows))
+            batch = normalise(torch.from_numpy(np.array(sample.pictures[part])))
+            with torch.inference_mode():
+                feature_map = model.features(batch.contiguous(memory_format=torch.channels_last))
+                logits.append(model.head(feature_map, metadata).double().numpy())
+                features.append(feature_map.mean(dim=(2, 3)).numpy())
+            bar.update(len(features[-1]))
+    return np.concatenate(features), np.concatenate(logits)
+
+
+def thinned(sample: Sample, count: int = FIT_PICTURES) -> Sample:
+    """Return at most ``count`` pictures of the sample, evenly spaced."""
+    if len(sample.records) <= count:
+        return sample
+    chosen = np.linspace(0, len(sample.records) - 1, count).round().astype(np.int64)
+    return Sample(sample.pictures[chosen], [sample.records[index] for index in chosen])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Calibrate the best checkpoint of a run as the command line says."""
+    flags = _read_flags(arguments)
+    path = flags.runs_folder / flags.run / "best.pt"
+    facts = CheckpointSubject(path).facts
+    samples = {}
+    for part in ("train", "validation"):
+        data = read_evaluation_data(
+            facts, flags.data, part, split_file=None, runs=flags.runs_folder, cache=flags.cache_folder
+        )
+        samples[part] = Sample(data.pictures, data.records)
+    before = load_checkpoint(path).temperature
+    checkpoint = calibrate_checkpoint(
+        path,
+        thinned(samples["train"]),
+        samples["validation"],
+        coverage=flags.coverage,
+        false_alarm_rate=flags.false_alarm_rate,
+    )
+    logits = CheckpointSubject(path).answer(samples["validation"].pictures, samples["validation"].records)
+    truth = np.array([record.label for record in samples["validation"].records])
+    raw = apply_temperature(logits * checkpoint.temperature, before)
+    errors = [expected_calibration_error(truth, one) for one in (raw, apply_temperature(logits))]
+    print(f"expected calibration error {errors[0]:.3f} before, {errors[1]:.3f} after\nwritten: {path}")
+    return 0
+
+
+def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.calibrate",
+        description="Fit temperature and thresholds on the validation part and write them into a run's best.pt.",
+        epilog="example: python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.01",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, metavar="NAME", help="name of the run")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder, if not the run's own")
+    parser.add_argument("--coverage", type=float, default=COVERAGE, help="share of pictures to be answered")
+    parser.add_argument(
+        "--false-alarm-rate", type=float, default=FALSE_ALARM_RATE, help="share of lesions that may be refused"
+    )
+    parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are")
+    parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures")
+    flags = parser.parse_args(arguments)
+    if not 0 < flags.coverage <= 1:
+        raise DataError(f"--coverage: expected a fraction above 0 and at most 1, found {flags.coverage}")
+    if not 0 <= flags.false_alarm_rate < 1:
+        raise DataError(f"--false-alarm-rate: expected a fraction from 0 to below 1, found {flags.false_alarm_rate}")
+    return flags
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))
