@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,17 +19,23 @@ from export.split_model import HeadGraph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+GOAL = 5e-4
+"""Divergence in nats below which nothing more is tried: see docs/export.md for what it means in agreement."""
+
+MOST_FLOAT_LAYERS = 4
+HARM_PICTURES = 40
+
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to quantise: how ranges are chosen, how weights are rounded, and which layers stay float."""
 
     calibrator: str
-    compensate: bool = True
+    compensate: bool = False
     float_layers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        floats = f", {len(self.float_layers)} layers in float" if self.float_layers else ""
+        floats = f", {' '.join(self.float_layers)} in float" if self.float_layers else ""
         weights = "compensated" if self.compensate else "nearest"
         return f"{self.calibrator}, {weights} weights{floats}"
 
@@ -57,34 +63,79 @@ class HoldOut:
     probabilities: NDArray[np.float64]
     metadata: NDArray[np.float32] | None = None
 
+    def first(self, count: int) -> HoldOut:
+        """Return the first pictures alone; they are as evenly spread over the classes as all."""
+        metadata = None if self.metadata is None else self.metadata[:count]
+        return HoldOut(self.images[:count], self.truth[:count], self.probabilities[:count], metadata)
+
 
 @dataclass(frozen=True)
 class Int8Material:
     """What int8 graphs are made from: calibration pictures uint8 [N,S,S,3], what the layers see on them, and the
-    hold-out and recipes to choose by. The hold-out's metadata and probabilities fit the format's head."""
+    hold-out and calibrators to choose by. The hold-out's metadata and probabilities fit the format's head."""
 
     images: NDArray[np.uint8]
     layers: dict[str, LayerInputs]
     hold_out: HoldOut
-    recipes: tuple[Recipe, ...]
+    calibrators: tuple[str, ...]
     threads: int
 
 
 def choose_recipe(
     build: Callable[[Recipe], bytes], engine: str, head: HeadGraph, material: Int8Material
 ) -> tuple[Recipe, bytes, list[Score]]:
-    """Build every recipe's ``features`` graph and return the one with the least divergence, and all scores."""
-    scores: list[Score] = []
-    best: tuple[Recipe, bytes] | None = None
-    progress = tqdm(material.recipes, desc=f"{engine} int8 recipes", disable=not sys.stderr.isatty())
-    for recipe in progress:
-        graph = build(recipe)
-        score = score_graph(graph, str(recipe), engine, head, material.hold_out, material.threads)
-        if best is None or score.divergence < min(other.divergence for other in scores):
-            best = recipe, graph
-        scores.append(score)
-    assert best is not None, "there is at least one recipe"
-    return *best, scores
+    """Return the best recipe with its ``features`` graph, and the scores of all that were tried.
+
+    First the calibrators are compared. Only while the answers still change more than :data:`GOAL` allows, rounding
+    errors are compensated, and then the layers that hurt most stay in float, one after the other.
+    """
+    search = _Search(build, engine, head, material)
+    for calibrator in material.calibrators:
+        search.attempt(Recipe(calibrator))
+    if search.best_score.divergence > GOAL:
+        search.attempt(replace(search.best, compensate=True))
+    if search.best_score.divergence > GOAL:
+        ranking = search.layers_by_harm()
+        for count in range(1, MOST_FLOAT_LAYERS + 1):
+            if search.best_score.divergence > GOAL:
+                search.attempt(replace(search.best, float_layers=tuple(ranking[:count])))
+    return search.best, search.best_graph, search.scores
+
+
+class _Search:
+    """The best recipe so far, and everything that was tried."""
+
+    def __init__(self, build: Callable[[Recipe], bytes], engine: str, head: HeadGraph, material: Int8Material) -> None:
+        self.build = build
+        self.engine = engine
+        self.head = head
+        self.material = material
+        self.scores: list[Score] = []
+        self.best = Recipe("none")
+        self.best_graph = b""
+        self.best_score = Score("none", np.inf, 0.0, 0.0)
+        self.progress = tqdm(desc=f"{engine} int8 recipes", unit="", disable=not sys.stderr.isatty())
+
+    def attempt(self, recipe: Recipe) -> Score:
+        """Build and score a recipe, and keep it if it is the best so far."""
+        graph = self.build(recipe)
+        score = score_graph(graph, str(recipe), self.engine, self.head, self.material.hold_out, self.material.threads)
+        self.scores.append(score)
+        self.progress.update()
+        if score.divergence < self.best_score.divergence:
+            self.best, self.best_graph, self.best_score = recipe, graph, score
+        return score
+
+    def layers_by_harm(self) -> list[str]:
+        """Return the layers by how much better the answers become when one of them alone stays float."""
+        some = self.material.hold_out.first(HARM_PICTURES)
+        divergences = {}
+        for name in self.material.layers:
+            graph = self.build(replace(self.best, float_layers=(name,)))
+            score = score_graph(graph, name, self.engine, self.head, some, self.material.threads)
+            divergences[name] = score.divergence
+            self.progress.update()
+        return sorted(divergences, key=lambda name: divergences[name])
 
 
 def score_graph(graph: bytes, name: str, engine: str, head: HeadGraph, hold_out: HoldOut, threads: int) -> Score:

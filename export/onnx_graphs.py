@@ -58,7 +58,9 @@ def write_int8(
 
     def build(recipe: Recipe) -> bytes:
         ranges = choose_ranges(statistics, recipe.calibrator)
-        return onnx_quantisation.quantise_int8(trunk, ranges, rounded(recipe.compensate)).SerializeToString()
+        return onnx_quantisation.quantise_int8(
+            trunk, ranges, rounded(recipe.compensate), frozenset(recipe.float_layers)
+        ).SerializeToString()
 
     recipe, features, scores = choose_recipe(build, "onnx", head_of(graphs), material)
     quantised = clean(onnx.load_from_string(features), "features")

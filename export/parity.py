@@ -145,7 +145,7 @@ def _check_chain(classifier: Classifier, variant: str, pictures: LabelledPicture
 
 
 def _check_model(bundle: Path, manifest: Manifest, variant: str, pictures: LabelledPictures) -> GraphParity:
-    graph = manifest.graph(manifest.variants[variant].model)
+    graph = manifest.graph(_model_file(manifest, variant))
     run = backend(graph.format).load_graph(read_verified(bundle, graph), 1, 1)
     metadata = encode_pictures(pictures.records, manifest.patient_metadata)
     probabilities = []
@@ -189,11 +189,17 @@ def _runner(bundle: Path, manifest: Manifest, result: GraphParity) -> Any:
         return backend(graph.format).load_graph(read_verified(bundle, graph), 1, 1)
 
     if result.role == MODEL:
-        model = load(files.model)
+        model = load(_model_file(manifest, result.variant))
         return lambda image: model(_inputs(image, metadata, 0))
     features, head = load(files.features), load(files.head)
     extra = {} if metadata is None else {"metadata": metadata}
     return lambda image: head({**features({"image_nhwc": image[np.newaxis]}), **extra})
+
+
+def _model_file(manifest: Manifest, variant: str) -> str:
+    file = manifest.variants[variant].model
+    assert file is not None, "an export always writes the whole network too"
+    return file
 
 
 def _inputs(

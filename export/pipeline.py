@@ -23,7 +23,7 @@ from export.calibration_data import LabelledPictures, choose_calibration, choose
 from export.card import write_card
 from export.configuration import ExportConfiguration
 from export.gate import broken_tolerances
-from export.int8_choice import HoldOut, Int8Material, Recipe, Score, head_probabilities
+from export.int8_choice import HoldOut, Int8Material, Score, head_probabilities
 from export.layer_inputs import LayerInputs
 from export.manifest_entries import build_manifest, graph_entry
 from export.parity import GraphParity, Reference, check_bundle, encode_pictures, parity_entry, reference_answers
@@ -173,12 +173,7 @@ class BundleGraphs:
             images=self.pictures.calibration.images,
             layers=self._layer_inputs(),
             hold_out=self._hold_out(graphs),
-            recipes=tuple(
-                Recipe(name, compensate)
-                for name in CALIBRATORS
-                if chosen in ("auto", name)
-                for compensate in (False, True)
-            ),
+            calibrators=tuple(name for name in CALIBRATORS if chosen in ("auto", name)),
             threads=self.configuration.threads,
         )
 

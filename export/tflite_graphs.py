@@ -37,12 +37,18 @@ def write_int8(
     statistics = tflite_quantisation.record_statistics(trunk, material.images, material.threads)
 
     def build(recipe: Recipe) -> bytes:
-        prepared = tflite_quantisation.with_rounded_weights(trunk, material.layers, rounded(recipe.compensate))
-        return tflite_quantisation.quantise_int8(prepared, choose_ranges(statistics, recipe.calibrator))
+        prepared = tflite_quantisation.with_rounded_weights(
+            trunk, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
+        )
+        float_scopes = tflite_quantisation.scopes_of_layers(trunk, material.layers, recipe.float_layers)
+        return tflite_quantisation.quantise_int8(prepared, choose_ranges(statistics, recipe.calibrator), float_scopes)
 
     recipe, features, scores = choose_recipe(build, "tflite", head_of(graphs), material)
     ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(statistics, recipe.calibrator))
-    whole = tflite_quantisation.with_rounded_weights(whole, material.layers, rounded(recipe.compensate))
+    float_scopes += tflite_quantisation.scopes_of_layers(whole, material.layers, recipe.float_layers)
+    whole = tflite_quantisation.with_rounded_weights(
+        whole, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
+    )
     contents: dict[Role, bytes] = {
         "features": features,
         "model": tflite_quantisation.quantise_int8(whole, ranges, float_scopes),
@@ -64,6 +70,10 @@ def add_metadata(folder: Path, graphs: dict[Role, RoleGraph], description: str, 
     for path in sorted(folder.glob("*.tflite")):
         role = cast(Role, path.name.split(".")[0])
         path.write_bytes(with_metadata(path.read_bytes(), graphs[role], f"dermedge {role}", description, licence))
+
+
+def _without(layers: dict[str, LayerInputs], names: tuple[str, ...]) -> dict[str, LayerInputs]:
+    return {name: layer for name, layer in layers.items() if name not in names}
 
 
 def _write(contents: dict[Role, bytes], folder: Path, precision: str) -> dict[Role, Path]:

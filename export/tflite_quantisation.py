@@ -117,6 +117,20 @@ def with_rounded_weights(graph: bytes, layers: dict[str, LayerInputs], rounded: 
     return bytes(convert_object_to_bytearray(model))
 
 
+def scopes_of_layers(graph: bytes, layers: dict[str, LayerInputs], names: Iterable[str]) -> list[str]:
+    """Return the scopes of the named layers in a float graph, found by their weights."""
+    model = read_model(graph)
+    (subgraph,) = model.subgraphs
+    wanted = {_fingerprint(_to_tflite(layers[name].weight, layers[name].groups)) for name in names}
+    scopes = []
+    for operator in subgraph.operators:
+        if wanted and len(operator.inputs) > 2:
+            values = model.buffers[subgraph.tensors[operator.inputs[1]].buffer].data
+            if values is not None and bytes(values) in wanted:
+                scopes.append(get_op_scope(operator, subgraph.tensors))
+    return scopes
+
+
 def _to_tflite(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
     """Turn [O,I/G,kh,kw] to TFLite's order: [O,kh,kw,I], or [1,kh,kw,O] where every channel is its own group."""
     depthwise = groups > 1 and weight.shape[1] == 1

@@ -1,4 +1,4 @@
-"""A run folder as training leaves it, made in seconds: small pictures, a ResNet18 whose head is fitted in closed form."""
+"""A run folder as training leaves it, made in seconds: small pictures, and a head fitted in closed form."""
 
 from __future__ import annotations
 
