@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DataError
+from train.calibration import apply_temperature
 from train.checkpoint import Checkpoint, save_checkpoint
+from train.corruptions import CORRUPTIONS
 from train.evaluate import main, read_flags
 from train.evaluation_data import read_evaluation_data
-from train.models import build_model
+from train.metrics import expected_calibration_error
+from train.models import build_model, normalise
 from train.phantoms import write_demo_dataset
 from train.records import load_records
+from train.report_page import render_page
 from train.split import make_split, write_split
 from train.subject import BundleSubject, CheckpointSubject
 
@@ -75,10 +80,15 @@ def folders(runs: Path) -> list[str]:
     return ["--runs-folder", str(runs), "--cache-folder", str(runs.parent / "cache")]
 
 
+def quick(runs: Path) -> list[str]:
+    return [*folders(runs), "--bootstrap", "10", "--corruption-images", "0"]
+
+
 @pytest.fixture(scope="module")
 def report(runs, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("report") / "checkpoint"
-    assert main([*folders(runs), "--output", str(output), "--gallery", "2"]) == 0
+    flags = ["--bootstrap", "10", "--corruption-images", "7", "--gallery", "2"]
+    assert main([*folders(runs), *flags, "--output", str(output)]) == 0
     return output
 
 
@@ -111,8 +121,74 @@ def test_the_gallery_shows_raw_and_overlay_side_by_side(report):
         assert gallery.width == 4 * (2 * 64 + 6)
 
 
+def test_the_figures_agree_with_scikit_learn_on_the_predictions(report):
+    rows = read_predictions(report)
+    truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
+    probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
+    figures = json.loads((report / "report.json").read_text())
+    predicted = probabilities.argmax(axis=1)
+    macro = f1_score(truth, predicted, average="macro", zero_division=0)
+    assert figures["summary"]["macro_f1"]["value"] == pytest.approx(macro, abs=1e-9)
+    for row, index in zip(figures["classes"], range(7), strict=True):
+        if 0 < (truth == index).sum() < len(truth):
+            assert row["auc"]["value"] == pytest.approx(
+                roc_auc_score(truth == index, probabilities[:, index]), abs=1e-9
+            )
+    assert figures["data"]["pictures"] == len(rows)
+
+
+def test_calibration_is_judged_before_and_after_the_temperature(report):
+    rows = read_predictions(report)
+    truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
+    probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
+    figures = json.loads((report / "report.json").read_text())["calibration"]
+    assert figures["temperature"] == 2.0
+    for name, scaled in (("after", probabilities), ("before", apply_temperature(np.log(probabilities), 1 / 2.0))):
+        expected = expected_calibration_error(truth, scaled)
+        assert figures[name]["expected_calibration_error"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_not_sure_threshold_is_reported(report):
+    rows = read_predictions(report)
+    confidence = np.array([max(float(row[code]) for code in CLASS_CODES) for row in rows])
+    chosen = json.loads((report / "report.json").read_text())["selective"]["threshold"]
+    assert chosen["coverage"] == pytest.approx((confidence >= 0.3).mean())
+
+
+def test_every_corruption_is_reported_at_five_severities(report):
+    figures = json.loads((report / "report.json").read_text())["corruptions"]
+    assert figures["pictures"] == 7
+    assert [row["name"] for row in figures["rows"]] == list(CORRUPTIONS)
+    assert all(len(row["severities"]) == 5 for row in figures["rows"])
+
+
+def test_the_page_needs_no_other_file(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]*)""", page)
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert "Demo." in page
+    assert "not a medical device" in page
+
+
+def test_names_from_files_are_escaped_in_the_page(report):
+    figures = json.loads((report / "report.json").read_text())
+    figures["subject"]["trained_on"] = "<script>alert(1)</script>"
+    assert "<script>" not in render_page(figures, [], [])
+
+
+def test_averaging_over_views_changes_the_answers_a_little(runs, report, tmp_path, capsys):
+    main([*quick(runs), "--tta", "--output", str(tmp_path / "r"), "--gallery", "1"])
+    assert "8 views" in capsys.readouterr().out
+    plain, averaged = (
+        np.array([[float(row[code]) for code in CLASS_CODES] for row in read_predictions(folder)])
+        for folder in (report, tmp_path / "r")
+    )
+    assert 0 < np.abs(plain - averaged).max() < 0.5
+
+
 def test_the_classification_report_is_printed(runs, tmp_path, capsys):
-    main([*folders(runs), "--run", "first", "--split", "validation", "--output", str(tmp_path / "r"), "--gallery", "0"])
+    main([*quick(runs), "--run", "first", "--split", "validation", "--output", str(tmp_path / "r"), "--gallery", "0"])
     printed = capsys.readouterr().out
     assert "precision    recall  f1-score   support" in printed
     assert "balanced accuracy" in printed
@@ -123,8 +199,6 @@ def test_the_classification_report_is_printed(runs, tmp_path, capsys):
 def test_the_temperature_reaches_the_logits(runs):
     subject = CheckpointSubject(runs / "first" / "best.pt")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    from train.models import normalise
-
     with torch.no_grad():
         raw = subject.model(normalise(torch.from_numpy(pictures))).double().numpy()
     np.testing.assert_allclose(subject.answer(pictures, []), raw / 2.0, atol=1e-6)
@@ -134,7 +208,7 @@ def test_the_temperature_reaches_the_logits(runs):
 def test_a_bundle_takes_the_same_path(tiny_bundle, demo, runs, tmp_path, engine, precision):
     output = tmp_path / "bundle"
     flags = ["--bundle", str(tiny_bundle), "--engine", engine, "--precision", precision, "--threads", "1"]
-    main([*folders(runs), *flags, "--data", str(demo), "--split", "all", "--output", str(output), "--gallery", "1"])
+    main([*quick(runs), *flags, "--data", str(demo), "--split", "all", "--output", str(output), "--gallery", "1"])
     rows = {row["image"]: row for row in read_predictions(output)}
     record = load_records(demo)[3]
     with Classifier.load(tiny_bundle, engine=engine, precision=precision, threads=1) as classifier:
@@ -171,19 +245,19 @@ def test_pictures_the_split_does_not_know_need_split_all(runs, tmp_path):
     table = other / "HAM10000_metadata.csv"
     table.write_text(table.read_text().replace("ISIC_", "ISIC_9"))
     with pytest.raises(DataError, match="say --split all for pictures the model never saw"):
-        main([*folders(runs), "--data", str(other), "--output", str(tmp_path / "report")])
+        main([*quick(runs), "--data", str(other), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
 
 
 def test_a_folder_with_other_files_is_not_replaced(runs, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="expected a new folder or an older report"):
-        main([*folders(runs), "--output", str(tmp_path)])
+        main([*quick(runs), "--output", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_an_older_report_is_replaced(runs, tmp_path):
-    flags = [*folders(runs), "--output", str(tmp_path / "r"), "--gallery", "0"]
+    flags = [*quick(runs), "--output", str(tmp_path / "r"), "--gallery", "0"]
     main(flags)
     (tmp_path / "r" / "stale.txt").write_text("")
     main(flags)

@@ -1,0 +1,114 @@
+"""Calibration writes temperature, thresholds and outlier score into the checkpoint, and leaves its weights alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.errors import DataError
+from train.calibrate import Sample, main, pooled_and_logits, thinned
+from train.calibration import apply_temperature, fit_temperature
+from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
+from train.evaluation_data import read_evaluation_data
+from train.models import build_model
+from train.out_of_distribution import HeadWithOutlierScore, head_for_export
+from train.phantoms import write_demo_dataset
+from train.records import load_records
+from train.split import make_split, write_split
+from train.subject import CheckpointSubject
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with a demo set, and a run of an untrained network that was calibrated by the command."""
+    folder = tmp_path_factory.mktemp("work")
+    demo = write_demo_dataset(folder / "demo", 50, seed=4)
+    run = folder / "runs" / "first"
+    run.mkdir(parents=True)
+    split = make_split(load_records(demo))
+    write_split(split, run / "split.csv")
+    (run / "data.json").write_text(json.dumps({"folder": str(demo), "name": "demo"}))
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(
+        architecture="resnet18",
+        classes=CLASS_CODES,
+        state_dict=build_model("resnet18").state_dict(),
+        input_size=SIZE,
+        config={},
+        epoch=1,
+        metrics={},
+        split_hash=split.hash,
+        data_name="demo",
+        data_fingerprint="0" * 64,
+        demo=True,
+        licence="none",
+    )
+    save_checkpoint(checkpoint, run / "best.pt")
+    save_checkpoint(checkpoint, run / "before.pt")
+    assert main([*flags(folder), "--coverage", "0.8", "--false-alarm-rate", "0.1"]) == 0
+    return folder
+
+
+def flags(folder: Path) -> list[str]:
+    return ["--run", "first", "--runs-folder", str(folder / "runs"), "--cache-folder", str(folder / "cache")]
+
+
+def part(folder: Path, name: str) -> Sample:
+    facts = CheckpointSubject(folder / "runs" / "first" / "best.pt").facts
+    data = read_evaluation_data(facts, None, name, split_file=None, runs=folder / "runs", cache=folder / "cache")
+    return Sample(data.pictures, data.records)
+
+
+def test_the_temperature_is_that_of_the_validation_part(work):
+    checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
+    validation = part(work, "validation")
+    model = build_checkpoint_model(checkpoint)
+    _, logits = pooled_and_logits(model, checkpoint, validation, "test")
+    truth = np.array([record.label for record in validation.records])
+    assert checkpoint.temperature == pytest.approx(fit_temperature(logits, truth), rel=1e-5)
+    confidence = apply_temperature(logits, checkpoint.temperature).max(axis=1)
+    assert checkpoint.coverage == 0.8
+    assert 0.8 <= (confidence >= checkpoint.not_sure_below - 1e-9).mean() <= 0.8 + 1.5 / len(truth)
+
+
+def test_the_outlier_threshold_keeps_its_rate_and_reaches_the_export(work):
+    checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
+    subject = CheckpointSubject(work / "runs" / "first" / "best.pt")
+    scores = subject.outlier_scores(part(work, "validation").pictures)
+    above = (scores > checkpoint.extra["not_lesion_above"]).mean()
+    assert above <= 0.1
+    assert checkpoint.extra["false_alarm_rate"] == pytest.approx(above, abs=1 / len(scores))
+    head = head_for_export(build_checkpoint_model(checkpoint).head, checkpoint)
+    assert isinstance(head, HeadWithOutlierScore)
+
+
+def test_weights_and_everything_else_stay(work):
+    before, after = (load_checkpoint(work / "runs" / "first" / name) for name in ("before.pt", "best.pt"))
+    assert all(torch.equal(before.state_dict[name], tensor) for name, tensor in after.state_dict.items())
+    assert (before.split_hash, before.epoch, before.demo) == (after.split_hash, after.epoch, after.demo)
+
+
+def test_a_checkpoint_without_a_score_exports_its_plain_head(work):
+    checkpoint = load_checkpoint(work / "runs" / "first" / "before.pt")
+    head = build_checkpoint_model(checkpoint).head
+    assert head_for_export(head, checkpoint) is head
+    assert CheckpointSubject(work / "runs" / "first" / "before.pt").outlier_scores(np.zeros((1, SIZE, SIZE, 3))) is None
+
+
+def test_thinning_keeps_pictures_and_records_together():
+    pictures = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    some = thinned(Sample(pictures, list(range(10))), 4)
+    assert some.pictures.ravel().tolist() == some.records == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--coverage", "0"), ("--coverage", "1.2"), ("--false-alarm-rate", "1")])
+def test_fractions_out_of_range_are_refused(work, flag, value):
+    with pytest.raises(DataError, match=flag):
+        main([*flags(work), flag, value])
