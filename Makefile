@@ -8,14 +8,17 @@ BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
 ARGS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo train evaluate export web run-edge bench data test test-edge test-legacy lint format check clean
+.PHONY: help setup demo train cross-validate evaluate export web run-edge bench bench-train data test test-edge test-legacy test-arm64 soak load-test fuzz-uploads lint format check clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/installed ## make the virtual environment .venv with everything in it
+setup: .venv/installed webapp/node_modules/.built ## make the virtual environment .venv, and the page's in-browser part where node is
 .venv/installed: requirements.txt $(wildcard requirements/*.txt)
 	$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
+
+webapp/node_modules/.built: webapp/package-lock.json webapp/build.mjs $(wildcard webapp/static/js/*.js)
+	@if command -v npm >/dev/null; then cd webapp && npm ci --silent --no-audit --no-fund && npm run --silent build && touch node_modules/.built; else echo "node is not installed: the page works without its in-browser mode"; fi
 
 .venv-edge/installed: requirements/edge.txt requirements/web.txt requirements/test.txt
 	$(PYTHON) -m venv .venv-edge && .venv-edge/bin/pip install --quiet --disable-pip-version-check -r requirements/edge.txt -r requirements/web.txt -r requirements/test.txt && touch $@
@@ -35,6 +38,9 @@ DEMO_IMAGES = data/demo/HAM10000_images_part_1/ISIC_0000001.jpg data/demo/HAM100
 train: setup ## fine-tune on DATA=folder (default: generated demo data) from INIT=weights; more flags in ARGS
 	$(RUN) -m train --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
 
+cross-validate: setup ## train and judge FOLDS=5 lesion-grouped folds of DATA; prints mean and deviation
+	$(RUN) -m train.folds --folds $(or $(FOLDS),5) --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
+
 evaluate: setup ## report on a checkpoint (NAME=run) or a bundle (BUNDLE=folder DATA=folder)
 	$(RUN) -m train.evaluate $(if $(BUNDLE),--bundle $(BUNDLE),--checkpoint $(CHECKPOINT)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
@@ -50,6 +56,9 @@ run-edge: setup ## classify IMAGE=picture-or-folder on this machine's processor
 bench: setup ## how close the runtime is to the bare engines, as ratios of one run
 	$(RUN) -m edge_runtime bench $(BUNDLE_FLAG) $(ARGS)
 
+bench-train: setup ## images/s of the training loop against the bare forward and backward pass
+	$(RUN) -m train.bench $(ARGS)
+
 data: setup ## download HAM10000 (ISIC 2018 task 3)
 	$(RUN) -m train.download $(ARGS)
 
@@ -61,6 +70,18 @@ test-edge: .venv-edge/installed ## the device's tests with nothing but the devic
 
 test-legacy: .venv-legacy/installed ## the device's tests with tflite-runtime and numpy 1, as on older Raspberry Pi systems
 	.venv-legacy/bin/python -m pytest tests/edge_runtime -p no:cacheprovider -q
+
+test-arm64: setup ## predict on an emulated 64-bit ARM Debian and compare with this machine (slow; needs root)
+	$(RUN) tests/arm64/run_arm64.py $(ARGS)
+
+soak: setup ## 100,000 predictions, watching the memory
+	$(RUN) tests/soak/run_soak.py $(BUNDLE_FLAG) $(ARGS)
+
+load-test: setup ## put load on a server of its own on loopback
+	$(RUN) -m webapp.load_test $(BUNDLE_FLAG) $(ARGS)
+
+fuzz-uploads: setup ## throw 10,000 hostile uploads at a server of its own on loopback
+	$(RUN) -m webapp.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
 
 lint: setup ## style, types and import contracts
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
