@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 
@@ -34,6 +35,12 @@ from train.models import LesionModel
 from train.records import load_records
 from train.split import read_split
 
+CONVERTERS = {
+    "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
+    "tflite": {"litert_torch": "litert-torch", "ai_edge_quantizer": "ai-edge-quantizer", "onnx": "onnx"},
+}
+"""By format: the modules its files are made with, and the packages they come in."""
+
 LAYOUTS: dict[str, Layout] = {"onnx": "NCHW", "tflite": "NHWC"}
 
 
@@ -58,8 +65,7 @@ class ExportOutcome:
 
 def run_export(configuration: ExportConfiguration) -> ExportOutcome:
     """Write the bundle ``configuration.output``. Raises :class:`DermedgeError`; then nothing has changed on disk."""
-    if not configuration.artefacts():
-        raise ExportError("nothing to write: expected at least one format and precision")
+    check_configuration(configuration)
     torch.manual_seed(0)
     checkpoint = load_checkpoint(configuration.checkpoint)
     model = build_checkpoint_model(checkpoint)
@@ -74,6 +80,24 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
         manifest, results = _measure(configuration, checkpoint, model, pictures.validation, writer, folder, clock)
         write_card(folder / "README.md", manifest)
     return ExportOutcome(manifest, results, writer.scores, clock.seconds)
+
+
+def check_configuration(configuration: ExportConfiguration) -> None:
+    """Refuse what cannot work before anything is read. Raises :class:`ExportError`."""
+    for flag, number in (
+        ("--calibration-images", configuration.calibration_images),
+        ("--hold-out-images", configuration.hold_out_images),
+        ("--validation-images", configuration.validation_images),
+    ):
+        if number is not None and number < 2:
+            raise ExportError(f"{flag}: expected at least 2, found {number}")
+    if configuration.threads < 1:
+        raise ExportError(f"--threads: expected at least 1, found {configuration.threads}")
+    for format_name in configuration.formats:
+        for module, package in CONVERTERS[format_name].items():
+            if find_spec(module) is None:
+                advice = f"pip install -r requirements/export.txt, or leave {format_name} out with --formats"
+                raise ExportError(f"{package} is not installed: {advice}")
 
 
 class Clock:

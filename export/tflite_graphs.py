@@ -10,6 +10,7 @@ from edge_runtime.manifest import Role
 from export import tflite_quantisation
 from export.activation_ranges import Range, choose_ranges
 from export.int8_choice import Int8Material, Recipe, Score, choose_recipe
+from export.layer_inputs import LayerInputs
 from export.split_model import RoleGraph, head_of
 from export.tflite_metadata import with_metadata
 from export.tflite_writer import convert_tflite

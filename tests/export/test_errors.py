@@ -1,0 +1,145 @@
+"""What a user can get wrong: one line that says what, a non-zero exit, and nothing written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.errors import run_command_line
+from export import pipeline
+from export.__main__ import build_parser, configuration_from, main
+from tests.export.conftest import write_data, write_run
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run the command line with arguments."""
+    monkeypatch.setattr("sys.argv", ["python -m export", *map(str, arguments)])
+    return run_command_line(main)
+
+
+def failure(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path,
+    output: Path,
+    *more: str | Path,
+) -> str:
+    """Export, expect failure with one line on stderr and no trace on disk, and return the line."""
+    before = sorted(output.parent.iterdir()) if output.parent.is_dir() else []
+    assert run(monkeypatch, "--checkpoint", checkpoint, "--output", output, *more) == 1
+    line = capfd.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    assert (sorted(output.parent.iterdir()) if output.parent.is_dir() else []) == before
+    return line
+
+
+@pytest.fixture
+def own_run(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the run's folder that a test may damage; returns the checkpoint."""
+    shutil.copytree(checkpoint.parent, tmp_path / "run")
+    return tmp_path / "run" / "best.pt"
+
+
+def test_damaged_checkpoint(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_run.write_bytes(own_run.read_bytes()[:5000])
+    assert str(own_run) in failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
+
+
+def test_missing_checkpoint(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = failure(capfd, monkeypatch, tmp_path / "none.pt", tmp_path / "models" / "one")
+    assert "none.pt: cannot be read" in line
+
+
+def test_wrong_class_list(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = torch.load(own_run, weights_only=True)
+    torch.save({**content, "classes": list(reversed(CLASS_CODES))}, own_run)
+    line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
+    assert "expected classes akiec bcc bkl df mel nv vasc, found vasc nv mel df bkl bcc akiec" in line
+
+
+def test_single_class_of_calibration_pictures(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_data(tmp_path / "data", classes=("nv",))
+    checkpoint = write_run(tmp_path / "run", data, "mobilenet_v3_small")
+    line = failure(capfd, monkeypatch, checkpoint, tmp_path / "models" / "one")
+    assert "calibration: expected training pictures of several classes, found only nv" in line
+
+
+def test_no_calibration_pictures(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--calibration-images", "0")
+    assert "--calibration-images: expected at least 2, found 0" in line
+
+
+def test_split_of_another_run(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = own_run.with_name("split.csv")
+    split.write_text(split.read_text().replace("validation", "test", 1))
+    assert "split.csv: expected the split" in failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
+
+
+def test_data_that_cannot_be_found(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_run.with_name("data.json").unlink()
+    line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
+    assert "data.json: expected the folder of the training data; name it with --data" in line
+
+
+def test_read_only_output(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    models.write_text("a file where the folder should be")  # refuses writing for root too, unlike permissions
+    line = failure(capfd, monkeypatch, checkpoint, models / "one")
+    assert "models/one: cannot be written: Not a directory" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_write_permission(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir(mode=0o500)
+    assert "cannot be written: Permission denied" in failure(capfd, monkeypatch, checkpoint, models / "one")
+
+
+def test_output_that_is_no_bundle(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    line = failure(capfd, monkeypatch, checkpoint, tmp_path / "home")
+    assert "expected a bundle or an empty place, found a folder without manifest.json" in line
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+
+
+def test_missing_converter(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None if name == "litert_torch" else object())
+    line = failure(capfd, monkeypatch, checkpoint, tmp_path / "models" / "one")
+    assert "litert-torch is not installed: pip install -r requirements/export.txt, or leave tflite out" in line
+
+
+def test_every_flag_reaches_the_configuration() -> None:
+    arguments = build_parser().parse_args(
+        ["--checkpoint", "a.pt", "--output", "b", "--formats", "onnx", "--precisions", "int8"]
+        + ["--tolerance-int8-agreement", "0.5", "--calibration-images", "9", "--calibrator", "mse"]
+    )
+    configuration = configuration_from(arguments)
+    assert configuration.artefacts() == [("onnx", "fp32"), ("onnx", "int8")]
+    assert configuration.tolerances.int8_agreement == 0.5
+    assert (configuration.calibration_images, configuration.calibrator) == (9, "mse")
