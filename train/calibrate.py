@@ -23,7 +23,7 @@ from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.patient import encode_patient
 from train.calibration import apply_temperature, choose_not_sure_threshold, fit_temperature
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
-from train.evaluation_data import read_evaluation_data
+from train.evaluation_data import SelectedPictures, read_evaluation_data
 from train.metrics import expected_calibration_error
 from train.models import LesionModel, normalise
 from train.out_of_distribution import fit_outlier_score, outlier_extra, outlier_threshold
@@ -33,11 +33,11 @@ from train.subject import CheckpointSubject, patient_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Pictures = NDArray[np.uint8]
+    from train.prepare import PreparedData
 
 COVERAGE = 0.9
 FALSE_ALARM_RATE = 0.01
-FIT_PICTURES = 2000
+FIT_PICTURES = 1500
 """Training pictures that the outlier score is fitted on: enough for its 64 directions."""
 
 _BATCH = 32
@@ -47,7 +47,7 @@ _BATCH = 32
 class Sample:
     """Pictures uint8 (N, size, size, 3) with their records, in the same order."""
 
-    pictures: Pictures
+    pictures: SelectedPictures
     records: Sequence[LesionRecord]
 
 
@@ -112,7 +112,7 @@ def pooled_and_logits(
             if spec is not None:
                 rows = [encode_patient(patient_of(record, spec), spec) for record in sample.records[part]]
                 metadata = torch.from_numpy(np.stack(rows))
-            batch = normalise(torch.from_numpy(np.array(sample.pictures[part])))
+            batch = normalise(torch.from_numpy(sample.pictures[part]))
             with torch.inference_mode():
                 feature_map = model.features(batch.contiguous(memory_format=torch.channels_last))
                 logits.append(model.head(feature_map, metadata).double().numpy())
@@ -121,12 +121,21 @@ def pooled_and_logits(
     return np.concatenate(features), np.concatenate(logits)
 
 
-def thinned(sample: Sample, count: int = FIT_PICTURES) -> Sample:
-    """Return at most ``count`` pictures of the sample, evenly spaced."""
-    if len(sample.records) <= count:
-        return sample
-    chosen = np.linspace(0, len(sample.records) - 1, count).round().astype(np.int64)
-    return Sample(sample.pictures[chosen], [sample.records[index] for index in chosen])
+def evenly_spaced(positions: Sequence[int], count: int) -> list[int]:
+    """Return at most ``count`` of the positions, from the first to the last."""
+    if len(positions) <= count:
+        return list(positions)
+    return [positions[index] for index in np.linspace(0, len(positions) - 1, count).round().astype(int)]
+
+
+def calibrate_run(path: Path, data: PreparedData) -> Checkpoint:
+    """Calibrate the checkpoint that a run has just written, on the run's own split."""
+
+    def sample(positions: list[int]) -> Sample:
+        return Sample(SelectedPictures(data.cache.pictures, positions), [data.records[index] for index in positions])
+
+    training, validation = (data.split.indices(data.records, part) for part in ("train", "validation"))
+    return calibrate_checkpoint(path, sample(evenly_spaced(training, FIT_PICTURES)), sample(validation))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,16 +148,17 @@ def main(arguments: list[str] | None = None) -> int:
         data = read_evaluation_data(
             facts, flags.data, part, split_file=None, runs=flags.runs_folder, cache=flags.cache_folder
         )
+        data = data.subset(evenly_spaced(range(len(data.records)), FIT_PICTURES)) if part == "train" else data
         samples[part] = Sample(data.pictures, data.records)
     before = load_checkpoint(path).temperature
     checkpoint = calibrate_checkpoint(
         path,
-        thinned(samples["train"]),
+        samples["train"],
         samples["validation"],
         coverage=flags.coverage,
         false_alarm_rate=flags.false_alarm_rate,
     )
-    logits = CheckpointSubject(path).answer(samples["validation"].pictures, samples["validation"].records)
+    logits = CheckpointSubject(path).answer(samples["validation"].pictures[:], samples["validation"].records)
     truth = np.array([record.label for record in samples["validation"].records])
     raw = apply_temperature(logits * checkpoint.temperature, before)
     errors = [expected_calibration_error(truth, one) for one in (raw, apply_temperature(logits))]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class SelectedPictures:
+    """Some pictures of a memory-mapped cache, copied out only when they are asked for: ``pictures[3]``, ``[10:20]``."""
+
+    def __init__(self, pictures: NDArray[np.uint8], positions: Sequence[int] | NDArray[np.int64]) -> None:
+        self.pictures = pictures
+        self.positions = np.asarray(positions, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: Any) -> NDArray[np.uint8]:
+        return np.array(self.pictures[self.positions[chosen]])
+
+
 @dataclass(frozen=True)
 class EvaluationData:
     """Pictures uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
@@ -28,7 +42,7 @@ class EvaluationData:
     part: str
     demo: bool
     records: tuple[LesionRecord, ...]
-    pictures: NDArray[np.uint8]
+    pictures: SelectedPictures
     left_out: tuple[str, ...]
 
     @property
@@ -40,7 +54,8 @@ class EvaluationData:
         """Return the pictures at the given positions only."""
         chosen = np.asarray(positions, dtype=np.int64)
         records = tuple(self.records[index] for index in chosen)
-        return EvaluationData(self.folder, self.part, self.demo, records, self.pictures[chosen], self.left_out)
+        pictures = SelectedPictures(self.pictures.pictures, self.pictures.positions[chosen])
+        return EvaluationData(self.folder, self.part, self.demo, records, pictures, self.left_out)
 
 
 def read_evaluation_data(
@@ -55,11 +70,18 @@ def read_evaluation_data(
     folder = data or _folder_of(run, facts)
     records = load_records(folder)
     split = read_split(split_file) if split_file else read_split(run / "split.csv") if run else None
-    chosen = _choose(records, split, part, facts, folder)
-    opened = open_cache(chosen, facts.input_size, cache)
-    by_id = {record.image_id: record for record in chosen}
-    kept = tuple(by_id[image_id] for image_id in opened.image_ids)
-    return EvaluationData(folder, part, is_demo(folder), kept, opened.pictures, tuple(sorted(opened.unreadable)))
+    chosen = {record.image_id for record in _choose(records, split, part, facts, folder)}
+    opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the very cache that training built
+    by_id = {record.image_id: record for record in records}
+    positions = [index for index, image_id in enumerate(opened.image_ids) if image_id in chosen]
+    return EvaluationData(
+        folder=folder,
+        part=part,
+        demo=is_demo(folder),
+        records=tuple(by_id[opened.image_ids[index]] for index in positions),
+        pictures=SelectedPictures(opened.pictures, positions),
+        left_out=tuple(sorted(chosen & set(opened.unreadable))),
+    )
 
 
 def _run_of(facts: SubjectFacts, runs: Path) -> Path | None:

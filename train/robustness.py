@@ -20,7 +20,8 @@ NAMES = ("accuracy", "balanced_accuracy", "expected_calibration_error")
 def measure_robustness(subject: Subject, data: EvaluationData, pictures: int, seed: int = 0) -> dict[str, Any]:
     """Return figures per corruption and severity on at most ``pictures`` pictures, drawn evenly over the classes."""
     sample = data.subset(balanced_sample(data.truth, pictures, seed))
-    clean = _figures(subject, sample, sample.pictures)
+    pictures_nhwc = sample.pictures[:]
+    clean = _figures(subject, sample, pictures_nhwc)
     rows: list[dict[str, Any]] = []
     with tqdm(
         total=len(CORRUPTIONS) * len(SEVERITIES), desc="corrupting", unit="run", leave=False, disable=None
@@ -30,7 +31,7 @@ def measure_robustness(subject: Subject, data: EvaluationData, pictures: int, se
             for severity in SEVERITIES:
                 # zlib.crc32 and not hash(), which differs from one process to the next
                 generator = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
-                worse = np.stack([corrupt(name, picture, severity, generator) for picture in sample.pictures])
+                worse = np.stack([corrupt(name, picture, severity, generator) for picture in pictures_nhwc])
                 severities.append({"severity": severity, **_figures(subject, sample, worse)})
                 bar.update()
             rows.append({"name": name, "severities": severities, "mean": _mean(severities)})

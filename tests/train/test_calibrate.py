@@ -11,7 +11,7 @@ import torch
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import DataError
-from train.calibrate import Sample, main, pooled_and_logits, thinned
+from train.calibrate import Sample, evenly_spaced, main, pooled_and_logits
 from train.calibration import apply_temperature, fit_temperature
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
 from train.evaluation_data import read_evaluation_data
@@ -81,7 +81,7 @@ def test_the_temperature_is_that_of_the_validation_part(work):
 def test_the_outlier_threshold_keeps_its_rate_and_reaches_the_export(work):
     checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
     subject = CheckpointSubject(work / "runs" / "first" / "best.pt")
-    scores = subject.outlier_scores(part(work, "validation").pictures)
+    scores = subject.outlier_scores(part(work, "validation").pictures[:])
     above = (scores > checkpoint.extra["not_lesion_above"]).mean()
     assert above <= 0.1
     assert checkpoint.extra["false_alarm_rate"] == pytest.approx(above, abs=1 / len(scores))
@@ -102,10 +102,9 @@ def test_a_checkpoint_without_a_score_exports_its_plain_head(work):
     assert CheckpointSubject(work / "runs" / "first" / "before.pt").outlier_scores(np.zeros((1, SIZE, SIZE, 3))) is None
 
 
-def test_thinning_keeps_pictures_and_records_together():
-    pictures = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
-    some = thinned(Sample(pictures, list(range(10))), 4)
-    assert some.pictures.ravel().tolist() == some.records == [0, 3, 6, 9]
+def test_evenly_spaced_positions_reach_from_first_to_last():
+    assert evenly_spaced(range(100, 110), 4) == [100, 103, 106, 109]
+    assert evenly_spaced([5, 7], 4) == [5, 7]
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--coverage", "0"), ("--coverage", "1.2"), ("--false-alarm-rate", "1")])
