@@ -38,7 +38,7 @@ class LayerInputs:
         return self.patches.mean(axis=1, dtype=np.float64)
 
     @cached_property
-    def moment_factors(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def moment_factors(self) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """By group: an order of the K inputs, strongest first, and the upper Cholesky factor [K,K] of the inverse of
         their damped second moment in that order."""
         factors = []
@@ -49,7 +49,7 @@ class LayerInputs:
             moment = moment + torch.diag(DAMPING * diagonal.mean() + (diagonal <= 0).float())
             order = torch.argsort(moment.diagonal(), descending=True, stable=True)
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(moment[order][:, order]))
-            factors.append((order, torch.linalg.cholesky(inverse, upper=True)))
+            factors.append((order.numpy(), torch.linalg.cholesky(inverse, upper=True).numpy()))
         return factors
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from export.layer_inputs import LayerInputs
 
@@ -150,23 +149,21 @@ def _with_full_range(levels: NDArray[np.int8], weight: NDArray[np.float32]) -> N
 
 
 def _compensated(
-    matrix: NDArray[np.float32], grid: NDArray[np.float32], order: torch.Tensor, upper: torch.Tensor
-) -> NDArray[np.float64]:
+    matrix: NDArray[np.float32], grid: NDArray[np.float32], order: NDArray[np.int64], upper: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the levels of [O,K] rounded column by column, each error made up for by the columns after it."""
-    weights = torch.from_numpy(matrix)[:, order].clone()
-    scales = torch.from_numpy(np.ascontiguousarray(grid))[:, 0]
-    levels = torch.zeros_like(weights)
+    weights, scales = matrix[:, order].copy(), grid[:, 0]
+    levels = np.zeros_like(weights)
     columns = weights.shape[1]
     for start in range(0, columns, _BLOCK):
         stop = min(start + _BLOCK, columns)
-        errors = torch.zeros(len(weights), stop - start)
+        errors = np.zeros((len(weights), stop - start), np.float32)
         for column in range(start, stop):
-            level = torch.clamp(torch.round(weights[:, column] / scales), -HIGHEST, HIGHEST)
-            levels[:, column] = level
-            error = (weights[:, column] - level * scales) / upper[column, column]
+            levels[:, column] = np.clip(np.round(weights[:, column] / scales), -HIGHEST, HIGHEST)
+            error = (weights[:, column] - levels[:, column] * scales) / upper[column, column]
             errors[:, column - start] = error
-            weights[:, column + 1 : stop] -= error[:, None] * upper[column, column + 1 : stop]
+            weights[:, column + 1 : stop] -= np.outer(error, upper[column, column + 1 : stop])
         weights[:, stop:] -= errors @ upper[start:stop, stop:]
-    result = torch.zeros_like(levels)
+    result = np.empty_like(levels)
     result[:, order] = levels
-    return result.double().numpy()
+    return result

@@ -104,7 +104,7 @@ def test_read_only_output(
     models = tmp_path / "models"
     models.write_text("a file where the folder should be")  # refuses writing for root too, unlike permissions
     line = failure(capfd, monkeypatch, checkpoint, models / "one")
-    assert "models/one: cannot be written: Not a directory" in line
+    assert "models/one: cannot be written: File exists" in line
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -136,8 +136,22 @@ def test_missing_converter(
 
 def test_every_flag_reaches_the_configuration() -> None:
     arguments = build_parser().parse_args(
-        ["--checkpoint", "a.pt", "--output", "b", "--formats", "onnx", "--precisions", "int8"]
-        + ["--tolerance-int8-agreement", "0.5", "--calibration-images", "9", "--calibrator", "mse"]
+        [
+            "--checkpoint",
+            "a.pt",
+            "--output",
+            "b",
+            "--formats",
+            "onnx",
+            "--precisions",
+            "int8",
+            "--tolerance-int8-agreement",
+            "0.5",
+            "--calibration-images",
+            "9",
+            "--calibrator",
+            "mse",
+        ]
     )
     configuration = configuration_from(arguments)
     assert configuration.artefacts() == [("onnx", "fp32"), ("onnx", "int8")]
