@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from train.calibrate import calibrate_run
 from train.configuration import TrainingConfiguration
 from train.data_report import describe
 from train.distribution import Workers, joined_workers
@@ -25,6 +26,7 @@ class RunResult:
     folder: Path
     best_epoch: int
     metrics: dict[str, float]
+    is_first_worker: bool = True
 
 
 def train_run(configuration: TrainingConfiguration, *, resume: bool = False) -> RunResult:
@@ -63,8 +65,10 @@ def _train(configuration: TrainingConfiguration, workers: Workers, *, resume: bo
         progress = fit(learner, training, validation, progress, save, screen.show)
     finally:
         screen.close()
+    if workers.is_first and progress.best_epoch is not None:
+        calibrate_run(folder / "best.pt", data)
     best = next((row for row in progress.history if row["epoch"] == progress.best_epoch), {})
-    return RunResult(folder, progress.best_epoch or 0, best)
+    return RunResult(folder, progress.best_epoch or 0, best, workers.is_first)
 
 
 class EpochReport:
