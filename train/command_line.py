@@ -19,24 +19,44 @@ EXAMPLE = """example:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train one run as the flags say; returns the exit status."""
-    from train.loop import Interrupted  # after the flags are read, so that --help is quick
-    from train.run import train_run
-
+    """Train as the flags say, one run or all folds; returns the exit status."""
     flags = make_parser().parse_args(arguments)
     configuration = read_configuration(flags)
+    from train.loop import Interrupted  # after the flags are read, so that --help is quick
+
     try:
-        result = train_run(configuration, resume=flags.resume)
+        if configuration.folds is not None and configuration.fold is None:
+            _run_folds(configuration, resume=flags.resume)
+        else:
+            _run_once(configuration, resume=flags.resume)
     except Interrupted:
         print(f"stopped; go on with: python -m train --name {configuration.name} --resume")
         return 130
+    return 0
+
+
+def _run_once(configuration: TrainingConfiguration, *, resume: bool) -> None:
+    from train.run import train_run
+
+    result = train_run(configuration, resume=resume)
+    if not result.is_first_worker:
+        return
     figures = result.metrics
     print(
         f"best epoch {result.best_epoch}: balanced accuracy {figures['balanced_accuracy']:.3f}, accuracy "
         f"{figures['accuracy']:.3f}, macro F1 {figures['macro_f1']:.3f} (validation)\n"
         f"outputs: {result.folder}/best.pt, metrics.jsonl, split.csv; tensorboard --logdir {result.folder}/tensorboard"
     )
-    return 0
+
+
+def _run_folds(configuration: TrainingConfiguration, *, resume: bool) -> None:
+    from train.folds import train_folds
+
+    result = train_folds(configuration, resume=resume)
+    print(f"mean ± standard deviation over {configuration.folds} folds (validation):")
+    for name in result.mean:
+        print(f"  {name:28} {result.mean[name]:.4f} ± {result.deviation[name]:.4f}")
+    print(f"outputs: {result.folder}/folds.json, {result.folder}/fold-*/best.pt")
 
 
 def make_parser() -> argparse.ArgumentParser:

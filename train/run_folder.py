@@ -31,7 +31,7 @@ def start_folder(configuration: TrainingConfiguration, data: PreparedData) -> No
     write_split(data.split, folder / "split.csv")
     for old in [folder / "best.pt", folder / "last.pt", folder / "metrics.jsonl", *folder.glob("tensorboard/events.*")]:
         old.unlink(missing_ok=True)
-    write_text_atomically(folder.parent / "latest", folder.name + "\n")
+    write_text_atomically(Path(configuration.runs_folder) / "latest", configuration.name + "\n")
 
 
 def save_progress(learner: Learner, data: PreparedData, progress: Progress, folder: Path, is_best: bool) -> None:

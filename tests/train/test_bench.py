@@ -1,0 +1,19 @@
+"""The speed command runs and reports; what it measures is no matter for a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from train.bench import main
+
+
+def test_reports_loop_against_bare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--architecture", "tiny", "--image-size", "32", "--batch-size", "4", "--rounds", "2", "--steps", "1"]
+    assert main([*flags, "--images", "10", "--cache-folder", str(tmp_path), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert row["images"] == 10
+    assert row["ratio"] > 0
+    assert row["peak_own_memory_mb"] > 0
