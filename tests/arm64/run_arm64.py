@@ -99,6 +99,7 @@ def install_wheel(root: Path, work: Path, python: str) -> None:
     """Build this checkout's wheel and install it with its aarch64 dependencies into the root."""
     wheels = work / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
+    shutil.rmtree(REPOSITORY / "build/lib", ignore_errors=True)  # setuptools would ship what is no longer in the source
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, REPOSITORY], check=True)
     (wheel,) = wheels.glob("dermedge-*.whl")

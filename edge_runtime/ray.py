@@ -1,0 +1,140 @@
+"""Archive scale: score a folder, or a parquet file of image bytes, on a Ray cluster.
+
+    python -m edge_runtime.ray pictures/ --output scores/ [--address auto] [--workers 2]
+    python -m edge_runtime.ray archive.parquet --column bytes --output scores/
+
+Each worker loads one classifier with one thread; the answers are those of folder mode. Needs ``dermedge[ray]``. The
+bundle and a folder of pictures must be readable on every node under the same path; a cluster needs more processors
+than workers, for reading and writing beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.bundle import find_bundle
+from edge_runtime.classes import CLASS_CODES
+from edge_runtime.classifier import Classifier
+from edge_runtime.command_parser import PRECISIONS, OneLineParser
+from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
+from edge_runtime.manifest import read_manifest
+from edge_runtime.sources import pictures_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Batch = dict[str, Any]
+
+
+class BatchScorer:
+    """A Ray worker's state: one classifier. Called with columns ``image`` and, where the pictures travel, ``bytes``."""
+
+    def __init__(self, bundle: str, engine: str, precision: str) -> None:
+        self._classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=1)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return folder mode's fields, flat, for each picture; ``error`` is empty where there is an answer."""
+        sources: Any = batch.get("bytes", batch["image"])
+        rows = [self._row(str(name), source) for name, source in zip(batch["image"], sources, strict=True)]
+        return {column: np.array([row[column] for row in rows]) for column in rows[0]} if rows else {}
+
+    def _row(self, name: str, source: Any) -> dict[str, Any]:
+        row: dict[str, Any] = {"image": name, "label": "", "verdict": "", "error": ""}
+        probabilities = dict.fromkeys(CLASS_CODES, float("nan"))
+        try:
+            prediction = self._classifier.predict(source)
+        except ImageError as error:
+            row["error"] = str(error)
+        else:
+            row.update(label=prediction.label, verdict=prediction.verdict)
+            probabilities = prediction.probabilities
+        return {**row, **probabilities, "engine": self._classifier.engine, "precision": self._classifier.precision}
+
+
+def score(source: Path, bundle: Path, *, engine: str, precision: str, workers: int, batch: int, column: str) -> Any:
+    """Return a lazy Ray dataset with one row for each picture of a folder or row of a parquet file."""
+    data = import_module("ray.data")
+    if source.is_dir():
+        paths = [{"image": path} for path in pictures_in(str(source))]
+        if not paths:
+            raise DataError(f"{source}: expected pictures in this folder, found none")
+        pictures = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * workers)))
+    elif source.suffix == ".parquet":
+        pictures = data.read_parquet(str(source))
+        missing = {"image", column} - set(pictures.schema().names)
+        if missing:
+            raise DataError(f"{source}: expected the columns image and {column}, found no {', '.join(sorted(missing))}")
+        pictures = pictures.select_columns(["image", column])
+        if column != "bytes":
+            pictures = pictures.rename_columns({column: "bytes"})
+    else:
+        raise DataError(f"{source}: expected a folder or a .parquet file")
+    scorer: Callable[..., Any] = BatchScorer  # a class: Ray makes one instance for each worker
+    return pictures.map_batches(
+        scorer,
+        fn_constructor_args=(str(bundle.resolve()), engine, precision),
+        batch_size=batch,
+        batch_format="numpy",
+        concurrency=workers,
+        num_cpus=1,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Connect, score, write parquet; returns 1 when a picture could not be read."""
+    options = build_parser().parse_args(arguments)
+    try:
+        ray = import_module("ray")
+        pyarrow_parquet = import_module("pyarrow.parquet")
+    except ImportError:
+        raise EngineError("this needs Ray Data: pip install 'dermedge[ray]'") from None
+    bundle = find_bundle(options.bundle)
+    read_manifest(bundle)  # refuses a bad bundle before any worker starts
+    output = Path(options.output)
+    if output.exists():
+        raise DataError(f"{output}: exists already; remove it or name another")
+    # Workers hold their processors to the end, and reading and writing need some beside them.
+    local = {} if options.address else {"num_cpus": options.workers + 2, "include_dashboard": False}
+    ray.init(address=options.address, log_to_driver=True, logging_level="warning", **local)
+    scored = score(
+        Path(options.source), bundle, engine=options.engine, precision=options.precision, workers=options.workers,
+        batch=options.batch, column=options.column,
+    )  # fmt: skip
+    try:
+        scored.write_parquet(str(output))
+    finally:
+        ray.shutdown()
+    table = pyarrow_parquet.read_table(str(output), columns=["error"])
+    failed = sum(bool(error) for error in table["error"].to_pylist())
+    print(f"{len(table) - failed} answered, {failed} unusable, in {output}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = OneLineParser(
+        prog="python -m edge_runtime.ray",
+        description="Score an archive of pictures on a Ray cluster.",
+        epilog="example: python -m edge_runtime.ray archive/ --output scores/ --address auto --workers 16",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", help="pictures, or rows of image (a name) and bytes")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of parquet files to write")
+    parser.add_argument("--bundle", metavar="DIR", help="bundle to use")
+    parser.add_argument("--engine", choices=("onnx", "tflite"), default="onnx", help="inference engine")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
+    parser.add_argument("--address", help="running cluster to join, such as auto (default: start one on this machine)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers, one processor each")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="pictures a worker takes at a time")
+    parser.add_argument("--column", default="bytes", help="parquet column that holds the pictures' bytes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

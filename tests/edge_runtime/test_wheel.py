@@ -1,0 +1,70 @@
+"""The wheel: what is in it, and that it runs away from this checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.backends import installed_engines
+from edge_runtime.version import __version__
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of what belongs in it, without the network."""
+    pytest.importorskip("setuptools", minversion="77", reason="setuptools 77 is not installed here")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("edge_runtime", "webapp"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / name, source)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    (source / "dist").mkdir()
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=source, check=True, capture_output=True)
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
+    assert wheel.name == f"dermedge-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(f"dermedge-{__version__}.dist-info/METADATA").decode()
+        scripts = archive.read(f"dermedge-{__version__}.dist-info/entry_points.txt").decode()
+    rooms = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert rooms == {"edge_runtime", "webapp"}
+    packed = {name for name in names if name.endswith(".py")}
+    in_checkout = {
+        str(path.relative_to(REPOSITORY))
+        for room in rooms
+        for path in (REPOSITORY / room).rglob("*.py")
+        if "node_modules" not in path.parts
+    }
+    assert packed == in_checkout
+    for extra in ("onnx", "tflite", "web", "ray", "heic"):
+        assert f"Provides-Extra: {extra}" in metadata
+    assert "dermedge = edge_runtime.__main__:run" in scripts
+    assert "dermedge-web = webapp.__main__:run" in scripts
+    assert "Requires-Dist: torch" not in metadata
+
+
+def test_the_wheel_predicts_away_from_the_checkout(
+    wheel: Path, picture_folder: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    finished = subprocess.run(
+        [sys.executable, "-m", "edge_runtime", "predict", picture_folder / "lesion-0.jpg", "--bundle", tiny_bundle,
+         "--engine", installed_engines()[0], "--json"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(finished.stdout)["label"]
