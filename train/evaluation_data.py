@@ -85,8 +85,8 @@ def read_evaluation_data(
 
 
 def _run_of(facts: SubjectFacts, runs: Path) -> Path | None:
-    """Find the run folder whose split is the one the subject was trained with; the checkpoint's own comes first."""
-    candidates = [facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
+    """Find the folder whose split the subject was trained with: the bundle or the checkpoint's run first."""
+    candidates = [facts.source, facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
     for folder in candidates:
         if (folder / "split.csv").is_file() and read_split(folder / "split.csv").hash == facts.split_hash:
             return folder
