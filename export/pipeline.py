@@ -32,6 +32,7 @@ from export.split_model import Layout, RoleGraph, head_of, split_model
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
 from train.metrics import summary_metrics
 from train.models import LesionModel
+from train.out_of_distribution import model_for_export
 from train.records import load_records
 from train.split import read_split
 
@@ -130,7 +131,7 @@ class BundleGraphs:
     ) -> None:
         self.configuration = configuration
         self.checkpoint = checkpoint
-        self.model = model
+        self.model = model_for_export(model, checkpoint)  # the same weights, and the outlier score beside the logits
         self.pictures = pictures
         self.folder = folder
         self.entries: list[GraphFile] = []

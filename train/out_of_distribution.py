@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edge_runtime.errors import CheckpointError, DataError
 from train.checkpoint import Checkpoint
-from train.models import Head
+from train.models import Head, LesionModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,7 +118,7 @@ def checkpoint_outlier_score(checkpoint: Checkpoint) -> OutlierScore | None:
         raise CheckpointError(f"outlier score: damaged in this checkpoint: {error}") from None
 
 
-def head_for_export(head: Head, checkpoint: Checkpoint) -> nn.Module:
+def head_for_export(head: Head, checkpoint: Checkpoint) -> Any:
     """Return the head with the checkpoint's outlier score as a second output; the head itself if there is none."""
     score = checkpoint_outlier_score(checkpoint)
     return head if score is None else HeadWithOutlierScore(head, score).eval()
@@ -128,3 +128,8 @@ def separation(lesions: NDArray[np.floating[Any]], others: NDArray[np.floating[A
     """Return the area under the ROC curve of telling ``others`` from ``lesions`` by their scores."""
     truth = np.concatenate([np.zeros(len(lesions)), np.ones(len(others))])
     return float(roc_auc_score(truth, np.concatenate([lesions, others])))
+
+
+def model_for_export(model: LesionModel, checkpoint: Checkpoint) -> LesionModel:
+    """Return the model with :func:`head_for_export` as its head, sharing all weights; ``model`` itself stays as is."""
+    return LesionModel(model.architecture, model.features, head_for_export(model.head, checkpoint), model.stages).eval()
