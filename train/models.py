@@ -69,14 +69,17 @@ class LesionModel(nn.Module):
 
 def normalise(batch_nhwc: Tensor) -> Tensor:
     """``uint8`` pictures [N, H, W, 3] → float32 [N, 3, H, W] with ImageNet's mean and deviation taken out."""
-    return standardise(batch_nhwc.permute(0, 3, 1, 2).to(torch.float32) / 255.0)
+    batch = batch_nhwc.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+    mean = batch.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    deviation = batch.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    return (batch - mean) / deviation
 
 
 def standardise(batch_nchw: Tensor) -> Tensor:
-    """Float pictures [N, 3, H, W] in 0..1 → the same with ImageNet's mean and deviation taken out."""
+    """The second half of :func:`normalise`, in place: float pictures [N, 3, H, W] in 0..1 → mean and deviation out."""
     mean = batch_nchw.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch_nchw.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
-    return (batch_nchw - mean) / deviation
+    return batch_nchw.sub_(mean).div_(deviation)
 
 
 @dataclass(frozen=True)
