@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise DataError(f"{output}: exists already; remove it or name another")
     # Workers hold their processors to the end, and reading and writing need some beside them.
     local = {} if options.address else {"num_cpus": options.workers + 2, "include_dashboard": False}
-    ray.init(address=options.address, log_to_driver=True, logging_level="warning", **local)
+    ray.init(address=options.address, log_to_driver=False, logging_level="warning", **local)
     scored = score(
         Path(options.source), bundle, engine=options.engine, precision=options.precision, workers=options.workers,
         batch=options.batch, column=options.column,
