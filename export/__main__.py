@@ -37,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--validation-images", type=int, metavar="N", help="judge by N validation pictures only (default: all)")
     add("--calibrator", choices=("auto", "min-max", "percentile", "mse", "entropy"), default=default.calibrator,
         help="how int8 ranges are chosen; auto compares all (default: %(default)s)")  # fmt: skip
+    add("--int8-goal", type=float, default=default.int8_goal, metavar="NATS",
+        help="while the answers diverge more than this, costlier recipes are tried (default: %(default)s)")  # fmt: skip
     add("--threads", type=int, default=2, metavar="N", help="processor threads (default: %(default)s)")
     for name, value in vars(Tolerances()).items():
         flag = f"--tolerance-{name.replace('_', '-')}"

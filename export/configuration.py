@@ -11,6 +11,7 @@ Calibrator = Literal["auto", "min-max", "percentile", "mse", "entropy"]
 FORMATS = ("onnx", "tflite")
 PRECISIONS = ("fp32", "int8", "fp16", "dynamic")
 DEFAULT_PRECISIONS = ("fp32", "int8")
+DEMO_GOAL = 1e-1
 UNAVAILABLE = {("onnx", "dynamic")}
 """onnxruntime computes dynamically quantised convolutions many times slower than float ones, so nobody wants them."""
 
@@ -48,9 +49,14 @@ class ExportConfiguration:
     hold_out_images: int = 150
     validation_images: int | None = None
     calibrator: Calibrator = "auto"
+    int8_goal: float = 5e-4
     threads: int = 1
     report: Path | None = None
     tolerances: Tolerances = field(default_factory=Tolerances)
+
+    def goal(self, *, demo: bool) -> float:
+        """Return the divergence in nats under which an int8 graph is good enough; a demo shall be quick above all."""
+        return max(self.int8_goal, DEMO_GOAL) if demo else self.int8_goal
 
     def artefacts(self) -> list[tuple[str, str]]:
         """Return the (format, precision) pairs to write."""

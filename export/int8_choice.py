@@ -19,9 +19,6 @@ from export.split_model import HeadGraph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GOAL = 5e-4
-"""Divergence in nats below which nothing more is tried: see docs/export.md for what it means in agreement."""
-
 MOST_FLOAT_LAYERS = 4
 HARM_PICTURES = 40
 
@@ -78,6 +75,7 @@ class Int8Material:
     layers: dict[str, LayerInputs]
     hold_out: HoldOut
     calibrators: tuple[str, ...]
+    goal: float
     threads: int
 
 
@@ -86,18 +84,18 @@ def choose_recipe(
 ) -> tuple[Recipe, bytes, list[Score]]:
     """Return the best recipe with its ``features`` graph, and the scores of all that were tried.
 
-    First the calibrators are compared. Only while the answers still change more than :data:`GOAL` allows, rounding
+    First the calibrators are compared. Only while the answers still diverge more than the goal allows, rounding
     errors are compensated, and then the layers that hurt most stay in float, one after the other.
     """
     search = _Search(build, engine, head, material)
     for calibrator in material.calibrators:
         search.attempt(Recipe(calibrator))
-    if search.best_score.divergence > GOAL:
+    if search.best_score.divergence > material.goal:
         search.attempt(replace(search.best, compensate=True))
-    if search.best_score.divergence > GOAL:
+    if search.best_score.divergence > material.goal:
         ranking = search.layers_by_harm()
         for count in range(1, MOST_FLOAT_LAYERS + 1):
-            if search.best_score.divergence > GOAL:
+            if search.best_score.divergence > material.goal:
                 search.attempt(replace(search.best, float_layers=tuple(ranking[:count])))
     return search.best, search.best_graph, search.scores
 

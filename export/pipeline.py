@@ -199,6 +199,7 @@ class BundleGraphs:
             layers=self._layer_inputs(),
             hold_out=self._hold_out(graphs),
             calibrators=tuple(name for name in CALIBRATORS if chosen in ("auto", name)),
+            goal=self.configuration.goal(demo=self.checkpoint.demo),
             threads=self.configuration.threads,
         )
 

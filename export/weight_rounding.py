@@ -29,7 +29,7 @@ PAIR_LIMIT = 128
 LEAST_SHARE = 1e-3
 """The finest scale of a channel is at least this share of its layer's coarsest."""
 
-_SCALE_SHARES = (1.0, 0.88, 0.76, 0.64, 0.52)
+_SCALE_SHARES = (1.0, 0.82, 0.66)
 _BLOCK = 128
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from edge_runtime.classes import CLASS_CODES
-from export.configuration import ExportConfiguration
+from export.configuration import PRECISIONS, ExportConfiguration
 from export.pipeline import ExportOutcome, run_export
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.models import LesionModel, build_model, normalise
@@ -100,6 +100,13 @@ def write_run(folder: Path, data: Path, architecture: str = "resnet18", **change
     return save_checkpoint(Checkpoint(**{**values, **changes}), folder / "best.pt")  # type: ignore[arg-type]
 
 
+def exported_configuration(checkpoint: Path, output: Path) -> ExportConfiguration:
+    """Return what the shared bundle was asked to be."""
+    return ExportConfiguration(
+        checkpoint, output, precisions=PRECISIONS, calibration_images=21, hold_out_images=14, calibrator="min-max"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(2)
@@ -121,5 +128,4 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> P
 def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Path, ExportOutcome]:
     """The bundle exported from the checkpoint, and what the export says about it."""
     output = tmp_path_factory.mktemp("models") / "stripes"
-    configuration = ExportConfiguration(checkpoint, output, calibration_images=21, hold_out_images=14, threads=2)
-    return output, run_export(configuration)
+    return output, run_export(exported_configuration(checkpoint, output))

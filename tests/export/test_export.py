@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,18 @@ import pytest
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
+from edge_runtime.errors import ExportError
 from edge_runtime.manifest import ROLES, read_manifest, verify_files
-from export.pipeline import ExportOutcome
-from tests.export.conftest import SIZE, class_picture
+from export.configuration import Tolerances
+from export.onnx_writer import count_nodes
+from export.pipeline import ExportOutcome, run_export
+from export.split_model import split_model
+from export.tflite_writer import convert_tflite
+from export.weight_rounding import largest_pair
+from tests.export.conftest import SIZE, class_picture, exported_configuration
+from train.checkpoint import build_checkpoint_model, load_checkpoint
 
+VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
 Exported = tuple[Path, ExportOutcome]
 
 
@@ -23,7 +33,7 @@ def test_bundle_is_complete_and_its_sums_are_right(exported: Exported) -> None:
     bundle, _ = exported
     manifest = read_manifest(bundle)
     verify_files(bundle, manifest)
-    assert sorted(manifest.variants) == ["onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8"]
+    assert sorted(manifest.variants) == VARIANTS
     assert {graph.role for graph in manifest.graphs} == set(ROLES)
     named = {graph.file for graph in manifest.graphs}
     assert {path.name for path in bundle.iterdir()} == named | {"manifest.json", "labels.txt", "README.md"}
@@ -47,17 +57,16 @@ def test_onnx_files_say_classes_and_preprocessing(exported: Exported) -> None:
         assert "uint8 RGB NHWC" in properties["input"], path.name
 
 
-@pytest.mark.parametrize("engine", ["onnx", "tflite"])
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_every_variant_answers_with_the_declared_border(exported: Exported, engine: str, precision: str) -> None:
+@pytest.mark.parametrize("variant_name", VARIANTS)
+def test_every_variant_answers_with_the_declared_border(exported: Exported, variant_name: str) -> None:
     from edge_runtime.backends import backend
 
     bundle, _ = exported
     manifest = read_manifest(bundle)
-    variant = manifest.variants[f"{engine}-{precision}"]
+    variant = manifest.variants[variant_name]
     for role in ROLES:
         graph = manifest.graph(getattr(variant, role))
-        run = backend(engine).load_graph((bundle / graph.file).read_bytes(), 1, 1)
+        run = backend(graph.format).load_graph((bundle / graph.file).read_bytes(), 1, 1)
         inputs = {one.name: np.ones([abs(side) for side in one.shape], one.dtype) for one in graph.inputs}
         outputs = run(inputs)
         assert set(outputs) == {one.name for one in graph.outputs}
@@ -70,7 +79,7 @@ def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
     bundle, _ = exported
     generator = np.random.default_rng(1)
     images = np.stack([class_picture(label, generator) for label in (0, 3, 6)])
-    for precision in ("fp32", "int8"):
+    for precision in ("fp32", "fp16", "int8"):
         session = onnxruntime.InferenceSession(bundle / f"model.{precision}.onnx")
         together = session.run(None, {"image_nhwc": images})[0]
         apart = np.concatenate([session.run(None, {"image_nhwc": image[None]})[0] for image in images])
@@ -80,9 +89,12 @@ def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
 def test_parity_of_fp32_is_exact_and_of_int8_within_the_bars(exported: Exported) -> None:
     _, outcome = exported
     parity = outcome.manifest.measured.parity
-    assert len(parity) == 8
+    assert len(parity) == 2 * len(VARIANTS)
     for entry in parity:
-        if entry.variant.endswith("fp32"):
+        if entry.variant.endswith("fp16"):
+            assert entry.top1_agreement == 1
+            assert 1e-7 < entry.max_probability_difference < 2e-2
+        elif entry.variant.endswith("fp32"):
             assert entry.top1_agreement == 1
             assert entry.max_probability_difference < 1e-3
         else:
@@ -105,7 +117,7 @@ def test_explain_equals_autograd_in_fp32_and_follows_it_in_int8(exported: Export
         if result.role == "model":
             continue
         assert len(result.explain_correlation) > 10
-        least = 0.999 if result.variant.endswith("fp32") else 0.95
+        least = 0.999 if result.variant.endswith(("fp32", "fp16")) else 0.95
         assert np.mean(result.explain_correlation) >= least, result.variant
 
 
@@ -128,3 +140,77 @@ def test_temperature_is_inside_the_graphs(exported: Exported, checkpoint: Path) 
 
 def test_input_size_of_the_checkpoint_is_the_bundles(exported: Exported) -> None:
     assert exported[1].manifest.input.size == SIZE
+
+
+def test_no_int8_weights_can_saturate_any_processor(exported: Exported) -> None:
+    bundle, _ = exported
+    for role in ("features", "model"):
+        model = onnx.load(bundle / f"{role}.int8.onnx")
+        constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        producers = {node.output[0]: node for node in model.graph.node}
+        checked = 0
+        for node in model.graph.node:
+            if node.op_type == "Conv":
+                levels = constants[producers[node.input[1]].input[0]]
+                assert levels.dtype == np.int8
+                assert 255 * largest_pair(levels) < 2**15
+                assert np.abs(levels.astype(int)).max() > 64, "more than seven bits are used"
+                checked += 1
+        assert checked == 20
+
+
+def test_graphs_hold_nothing_to_remove(exported: Exported) -> None:
+    bundle, _ = exported
+    counts = count_nodes(onnx.load(bundle / "features.fp32.onnx"))
+    assert counts == {"Conv": 20, "Relu": 17, "Add": 8, "Cast": 1, "MaxPool": 1, "Mul": 1, "Sub": 1, "Transpose": 1}
+    quantised = count_nodes(onnx.load(bundle / "features.int8.onnx"))
+    assert "BatchNormalization" not in quantised
+    assert "Relu" not in quantised, "a ReLU is the zero point of what follows"
+    for path in bundle.glob("*.onnx"):
+        model = onnx.load(path, load_external_data=False)
+        assert not any(tensor.external_data for tensor in model.graph.initializer), path.name
+        used = {value for node in model.graph.node for value in node.input}
+        assert {tensor.name for tensor in model.graph.initializer} <= used, path.name
+        assert not any(node.metadata_props or node.doc_string for node in model.graph.node), path.name
+
+
+def test_tflite_borders_are_what_browsers_accept(exported: Exported) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    bundle, _ = exported
+    for path in bundle.glob("*.tflite"):
+        runner = Interpreter(model_path=str(path)).get_signature_runner()
+        details = [*runner.get_input_details().values(), *runner.get_output_details().values()]
+        assert {detail["dtype"] for detail in details} <= {np.uint8, np.float32}, path.name
+
+
+def test_tflite_files_carry_their_labels(exported: Exported) -> None:
+    bundle, _ = exported
+    for path in bundle.glob("model.*.tflite"):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.read("labels.txt").decode().split() == list(CLASS_CODES)
+        assert b"M001" in path.read_bytes()
+
+
+def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
+    bundle, _ = exported
+    again = replace(exported_configuration(checkpoint, tmp_path / "again"), formats=("onnx",))
+    run_export(again)
+    files = sorted(path.name for path in (tmp_path / "again").glob("*.onnx"))
+    assert len(files) == 8
+    for name in files:
+        assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes(), name
+    graphs = split_model(build_checkpoint_model(load_checkpoint(checkpoint)), "NHWC", size=SIZE, temperature=1.5)
+    assert convert_tflite(graphs["head"]) == convert_tflite(graphs["head"])
+
+
+def test_broken_tolerance_keeps_the_old_bundle(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "models" / "one"
+    output.mkdir(parents=True)
+    (output / "manifest.json").write_text("the old one")
+    strict = Tolerances(fp32_probability_difference=0.0)
+    configuration = replace(exported_configuration(checkpoint, output), precisions=("fp32",), formats=("onnx",))
+    with pytest.raises(ExportError, match=r"tolerances broken, no bundle was written: onnx-fp32 .*probability differs"):
+        run_export(replace(configuration, tolerances=strict))
+    assert (output / "manifest.json").read_text() == "the old one"
+    assert [path.name for path in output.parent.iterdir()] == ["one"]
