@@ -53,7 +53,7 @@ def decode_image(source: Any, size: int, *, max_pixels: int = MAX_PIXELS) -> Ima
 
     A JPEG with both sides at least eight times ``size`` is decoded at reduced scale by the decoder itself, still at
     least one and a half times ``size`` on each side: some ten times faster, and after the stretch to ``size`` the
-    pixels differ by 2 of 255 at most on photographs. Raises :class:`ImageError` naming the source.
+    pixels differ by 3 of 255 at most on photographs. Raises :class:`ImageError` naming the source.
     """
     name = describe_source(source)
     if isinstance(source, np.ndarray):

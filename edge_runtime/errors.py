@@ -39,12 +39,14 @@ class ExportError(DermedgeError):
 
 
 def run_command_line(main: Callable[[], int]) -> int:
-    """Run ``main`` and turn a :class:`DermedgeError` into one line on stderr and exit status 1."""
+    """Run ``main``; a :class:`DermedgeError` becomes one line on stderr and exit status 1, Ctrl-C status 130."""
     try:
         return main()
     except DermedgeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).encode(errors='backslashreplace').decode()}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader of our output went away, as in `… | head`
         sys.stderr.close()
         return 1

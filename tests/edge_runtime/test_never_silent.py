@@ -21,7 +21,7 @@ from edge_runtime import Classifier, DermedgeError
 from edge_runtime.backends import installed_engines
 from edge_runtime.backends.onnx_file import refuse_external_data
 from edge_runtime.backends.quiet_loading import without_information_lines
-from edge_runtime.errors import EngineError
+from edge_runtime.errors import EngineError, run_command_line
 from edge_runtime.manifest import MANIFEST_NAME, seal
 from edge_runtime.preprocessing import load_image_hwc
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
@@ -150,3 +150,19 @@ def test_batch_answers_are_the_single_answers(engine: str) -> None:
             assert answer.class_activation_map is not None
             np.testing.assert_allclose(answer.class_activation_map, single.class_activation_map, atol=1e-5)
         assert classifier.predict_batch([]) == []
+
+
+def test_ctrl_c_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert run_command_line(interrupted) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_name_that_is_no_unicode_can_be_named_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def failing() -> int:
+        raise EngineError("\udcff.jpg: is odd")
+
+    assert run_command_line(failing) == 1
+    assert capsys.readouterr().err == "error: \\udcff.jpg: is odd\n"
