@@ -34,9 +34,15 @@ class PredictOptions(msgspec.Struct, frozen=True):
     picture: Annotated[
         Literal["0", "1"], Meta(description="`1` adds the picture as the model saw it, as a PNG data URL.")
     ] = "0"
-    age: Annotated[float, Meta(ge=0, le=120, description="Age in years; only for models that take it.")] | None = None
-    sex: Annotated[str, Meta(max_length=40, description="As in the model's list of sexes.")] | None = None
-    site: Annotated[str, Meta(max_length=40, description="As in the model's list of sites.")] | None = None
+    age: Annotated[
+        Annotated[float, Meta(ge=0, le=120)] | None, Meta(description="Age in years; only for models that take it.")
+    ] = None
+    sex: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="As in the model's list of sexes.")] = (
+        None
+    )
+    site: Annotated[
+        Annotated[str, Meta(max_length=40)] | None, Meta(description="As in the model's list of sites.")
+    ] = None
 
 
 class PredictionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):

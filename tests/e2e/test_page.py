@@ -193,13 +193,13 @@ def test_report_as_png_and_pdf(open_page: OpenPage, pictures: list[Path], tmp_pa
     choose(page, pictures[0])
     expect(page.locator("#engine")).not_to_be_empty()
     with page.expect_download() as png:
-        page.get_by_role("button", name="Save report as PNG").click()
+        page.get_by_role("button", name="Report as PNG").click()
     assert png.value.suggested_filename == "lesion-0-report.png"
     png.value.save_as(tmp_path / "report.png")
     with Image.open(tmp_path / "report.png") as report:
         assert report.size == (1240, 1754)
     with page.expect_download() as pdf:
-        page.get_by_role("button", name="Save report as PDF").click()
+        page.get_by_role("button", name="Report as PDF").click()
     pdf.value.save_as(tmp_path / "report.pdf")
     data = (tmp_path / "report.pdf").read_bytes()
     assert data.startswith(b"%PDF-1.4")
