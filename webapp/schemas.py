@@ -37,12 +37,8 @@ class PredictOptions(msgspec.Struct, frozen=True):
     age: Annotated[
         Annotated[float, Meta(ge=0, le=120)] | None, Meta(description="Age in years; only for models that take it.")
     ] = None
-    sex: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="As in the model's list of sexes.")] = (
-        None
-    )
-    site: Annotated[
-        Annotated[str, Meta(max_length=40)] | None, Meta(description="As in the model's list of sites.")
-    ] = None
+    sex: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sexes.")] = None
+    site: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sites.")] = None
 
 
 class PredictionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
