@@ -62,7 +62,7 @@ class TrainingConfiguration:
     batch_size: int = _option(32, "images per optimiser step")
     accumulate: int = _option(1, "split each batch into this many forward passes")
 
-    optimizer: str = _option("adamw", "", ("adamw", "sgd"))
+    optimizer: str = _option("adamw", "how weights are updated", ("adamw", "sgd"))
     learning_rate: float = _option(3e-4, "peak rate of the pre-trained layers")
     new_layer_learning_rate: float = _option(1e-3, "peak rate of layers that start from random weights")
     layer_decay: float = _option(1.0, "each earlier stage of the trunk learns at this fraction of the next one's rate")
@@ -73,7 +73,7 @@ class TrainingConfiguration:
     gradient_clip: float = _option(5.0, "largest norm of the gradient; 0: no clipping")
     ema: float = _option(0.0, "decay of the averaged weights per step, e.g. 0.999; 0: no averaging")
 
-    loss: str = _option("weighted-cross-entropy", "", LOSSES)
+    loss: str = _option("weighted-cross-entropy", "what is minimised", LOSSES)
     class_weight_power: float = _option(0.5, "class weights are inverse frequency to this power (weighted, focal)")
     label_smoothing: float = _option(0.0, "share of the target spread over all classes")
     focal_gamma: float = _option(2.0, "focusing of the focal loss (Lin et al. 2017)")
@@ -115,9 +115,9 @@ class TrainingConfiguration:
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "data": None,
-        "epochs": 8,
+        "epochs": 16,
         "image_size": 128,
-        "final_epochs": 1,
+        "final_epochs": 4,
         "augmentation": "seed",
         "learning_rate": 1e-3,
         "new_layer_learning_rate": 2e-3,

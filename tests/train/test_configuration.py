@@ -81,3 +81,11 @@ def test_nothing_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"runs/x/config\.json: cannot be read, so there is nothing to resume"):
         main(["--name", "x", "--resume"])
+
+
+def test_every_option_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for option in dataclasses.fields(TrainingConfiguration):
+        assert f"| `--{option.name.replace('_', '-')}` |" in text
+    for preset in PRESETS:
+        assert f"--preset {preset}" in text
