@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 import msgspec
@@ -62,7 +60,7 @@ def measure_engines(
             started = perf_counter()
             run(inputs)
             durations[engine].append(1e3 * (perf_counter() - started))
-    return {engine: median(values) for engine, values in durations.items()}
+    return {engine: sorted(values)[len(values) // 2] for engine, values in durations.items()}
 
 
 def _cache_folder() -> Path:
@@ -72,7 +70,7 @@ def _cache_folder() -> Path:
 def _key(manifest: Manifest, engines: list[str], precision: str, threads: int) -> str:
     graphs = [manifest.graph(manifest.variants[f"{engine}-{precision}"].features).sha256 for engine in engines]
     packages = [_file_state(backend(engine).package_file()) for engine in engines]  # importing them would be slow
-    parts = [*graphs, *packages, str(threads), platform.machine(), processor_name()]
+    parts = [*graphs, *packages, str(threads), os.uname().machine, processor_name()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
@@ -95,7 +93,7 @@ def processor_name() -> str:
             name, _, value = line.partition(":")
             if name.strip() == key:
                 return value.strip()
-    return platform.processor() or platform.machine()
+    return os.uname().machine
 
 
 def _read_choice(cache: Path) -> str | None:
