@@ -33,6 +33,7 @@ from train.test_time_augmentation import VIEWS, AugmentedSubject
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PRECISIONS = ("int8", "fp32", "fp16", "dynamic")
 CHUNK = 64
 """Pictures between two steps of the progress bar."""
 
@@ -150,7 +151,7 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     subject.add_argument("--checkpoint", type=Path, metavar="FILE", help="this checkpoint")
     subject.add_argument("--bundle", type=Path, metavar="DIR", help="this bundle, run as on the device")
     parser.add_argument("--engine", default="auto", choices=("auto", "onnx", "tflite"), help="for --bundle (auto)")
-    parser.add_argument("--precision", default="int8", choices=("int8", "fp32"), help="for --bundle (int8)")
+    parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="for --bundle (int8)")
     parser.add_argument("--threads", type=int, metavar="N", help="for --bundle: the engine's threads (all)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the run's own)")
     parts = ("test", "validation", "train", "all")
