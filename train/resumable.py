@@ -40,9 +40,10 @@ class ResumingDownloader:
                     return
                 reason = "the connection was closed early"
             except requests.HTTPError as error:
-                if error.response.status_code < 500:
-                    raise DataError(f"{url}: {error.response.status_code} {error.response.reason}") from None
-                reason = f"{error.response.status_code} {error.response.reason}"
+                answer = error.response
+                reason = f"{answer.status_code} {answer.reason}" if answer is not None else str(error)
+                if answer is not None and answer.status_code < 500:
+                    raise DataError(f"{url}: {reason}") from None
             except requests.RequestException as error:
                 reason = type(error).__name__
             failures = 0 if self._have() > before else failures + 1
