@@ -56,7 +56,7 @@ UNIT
 systemctl enable dermedge-web dermedge-screen
 systemctl set-default graphical.target
 systemctl mask apt-daily.timer apt-daily-upgrade.timer
-echo 'overlayroot="tmpfs:recurse=0"' > /etc/overlayroot.local.conf
+sed -i '1s/^/overlayroot=tmpfs:recurse=0 /' /boot/firmware/cmdline.txt # as raspi-config does it
 rm -rf /tmp/dermedge /var/lib/apt/lists/*
 INSIDE
 leave

@@ -39,8 +39,9 @@ def main() -> int:
     if not (root / "usr/bin/python3-unpacked").exists():
         unpack_debian(root, options.release)
     install_wheel(root, options.work, RELEASES[options.release])
-    bundle, pictures = copy_inputs(root, find_bundle(options.bundle), options.pictures)
-    report(lines, f"$ {' '.join(sys.argv)}")
+    source = find_bundle(options.bundle)
+    bundle, pictures = copy_inputs(root, source, options.pictures)
+    report(lines, f"bundle {source.name}, {len(pictures)} pictures, Debian {options.release}")
     report(lines, run_arm64(root, options.release, "-c", "import platform; print(platform.platform())").strip())
     report(lines, run_arm64(root, options.release, "-m", "edge_runtime", "info", "--bundle", bundle).strip())
     failures = 0
