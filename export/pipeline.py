@@ -23,6 +23,7 @@ from export.bundle_writer import new_bundle
 from export.calibration_data import LabelledPictures, choose_calibration, choose_validation, load_pictures
 from export.card import write_card
 from export.configuration import ExportConfiguration
+from export.converter_output import capture_output
 from export.gate import broken_tolerances
 from export.int8_choice import HoldOut, Int8Material, Score, head_probabilities
 from export.layer_inputs import LayerInputs
@@ -176,7 +177,8 @@ class BundleGraphs:
             self._add(paths, graphs, "int8")
 
     def _write_tflite(self, graphs: dict[Role, RoleGraph]) -> None:
-        from export import tflite_graphs
+        with capture_output("loading the TFLite converter"):
+            from export import tflite_graphs
 
         written = {"fp32": tflite_graphs.write_fp32(graphs, self.folder)}
         for precision in ("fp16", "dynamic"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
 def record_statistics(graph: bytes, images: Iterable[NDArray[np.uint8]], threads: int) -> dict[str, TensorStatistics]:
     """Run the float graph on pictures of shape (S, S, 3) and return what its float tensors looked like."""
-    interpreter = Interpreter(model_content=graph, num_threads=threads, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
+    with warnings.catch_warnings(), capture_output("LiteRT on the float graph"):
+        warnings.simplefilter("ignore")  # keeping all tensors costs memory: that is what this is for
+        interpreter = Interpreter(model_content=graph, num_threads=threads, experimental_preserve_all_tensors=True)
+        interpreter.allocate_tensors()
     constants = constant_tensors(graph)
     floats = {
         detail["index"]: detail["name"]

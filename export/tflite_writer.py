@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from pathlib import Path
 
 from export.converter_output import capture_output
 from export.split_model import RoleGraph
@@ -12,13 +14,10 @@ SIGNATURE = "serving_default"
 
 def convert_tflite(graph: RoleGraph) -> bytes:
     """Return a role as an fp32 TFLite file's bytes."""
-    import tempfile
-    from pathlib import Path
-
-    import litert_torch  # heavy, and nothing else of the project needs it
-
     with warnings.catch_warnings(), capture_output(f"litert-torch on {graph.role}"):
         warnings.simplefilter("ignore")
+        import litert_torch  # heavy and talkative, and nothing else of the project needs it
+
         edge_model = litert_torch.convert(graph.module, sample_kwargs=graph.inputs)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.tflite"
