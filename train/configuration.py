@@ -22,6 +22,7 @@ SAMPLERS = ("shuffle", "balanced")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SELECTIONS = ("balanced_accuracy", "macro_f1", "accuracy", "loss", "last")
+FOLD_KINDS = ("lesion", "colour", "site", "confirmation")
 FIT_PARTS = ("train", "train+validation", "all")
 
 
@@ -46,6 +47,9 @@ class TrainingConfiguration:
     split_seed: int = _option(0, "decides the split alone, so that seeds can be compared on one split")
     folds: int | None = _option(None, "cross-validate: this many folds of what is not test")
     fold: int | None = _option(None, "with --folds: validate on this fold only (0-based); all of them when not given")
+    fold_by: str = _option(
+        "lesion", "what a fold leaves out: lesions at random, or whole clusters of pictures", FOLD_KINDS
+    )
     fit_on: str = _option("train", "parts to learn from; beyond 'train' the validation figures flatter", FIT_PARTS)
     limit_images: int | None = _option(None, "use only this many images, drawn evenly over the lesions (trials)")
 

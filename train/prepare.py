@@ -13,6 +13,7 @@ from edge_runtime.errors import DataError
 from edge_runtime.manifest import PatientMetadataSpec
 from edge_runtime.preprocessing import INPUT_SIZE
 from train.cache import PictureCache, open_cache
+from train.cluster_folds import make_cluster_folds
 from train.configuration import TrainingConfiguration
 from train.data_report import DataReport, report_data
 from train.dataset import LesionDataset, make_metadata_spec
@@ -51,7 +52,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     by_id = {record.image_id: record for record in found.records}
     records = tuple(by_id[image_id] for image_id in cache.image_ids)
     report = report_data(found, cache)
-    split = _choose_split(records, configuration, same_pairs(report))
+    split = _choose_split(records, cache, configuration, same_pairs(report))
     learnt = split.indices(records, *fit_parts(configuration))
     if not learnt:
         raise DataError(f"{folder}: no picture is left to learn from ({len(records)} usable)")
@@ -103,7 +104,10 @@ def _limit(found: DataFolder, limit: int | None) -> DataFolder:
 
 
 def _choose_split(
-    records: tuple[LesionRecord, ...], configuration: TrainingConfiguration, same: list[tuple[str, str]]
+    records: tuple[LesionRecord, ...],
+    cache: PictureCache,
+    configuration: TrainingConfiguration,
+    same: list[tuple[str, str]],
 ) -> Split:
     seed, test_fraction = configuration.split_seed, configuration.test_fraction
     if configuration.split is not None:
@@ -111,5 +115,9 @@ def _choose_split(
         check_split(split, records, configuration.split)
         return split
     if configuration.folds is not None:
-        return make_folds(records, configuration.folds, seed, test_fraction, same=same)[configuration.fold or 0]
+        folds, kind = configuration.folds, configuration.fold_by
+        if kind == "lesion":
+            return make_folds(records, folds, seed, test_fraction, same=same)[configuration.fold or 0]
+        splits = make_cluster_folds(records, cache.pictures, kind, folds, seed, test_fraction, same=same)
+        return splits[configuration.fold or 0]
     return make_split(records, seed, configuration.validation_fraction, test_fraction, same=same)
