@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--trusted-proxies", type=int, default=0, help="reverse proxies in front whose X-Forwarded-* are believed")
     add("--allowed-host", action="append", default=[], help="Host header to accept, repeatable; none given: any")
     add("--cors-origin", action="append", default=[], help="web origin that may call the API, repeatable")
+    add("--frame-ancestor", action="append", default=[], help="site that may show the page in a frame, repeatable")
     add("--no-metrics", action="store_true", help="do not serve /metrics")
     add("--no-supervisor", action="store_true", help="serve in this process; nobody restarts it after a crash")
     add("--quiet", action="store_true", help="no access log")
@@ -71,6 +72,7 @@ def read_configuration(arguments: argparse.Namespace) -> WebConfiguration:
         allowed_hosts=tuple(arguments.allowed_host),
         cors_origins=tuple(arguments.cors_origin),
         api_key=os.environ.get(API_KEY_VARIABLE) or None,
+        frame_ancestors=tuple(arguments.frame_ancestor),
         metrics=not arguments.no_metrics,
     )
 

@@ -34,6 +34,7 @@ class WebConfiguration:
     allowed_hosts: tuple[str, ...] = ()
     api_key: str | None = None
     cors_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
     metrics: bool = True
 
     @property

@@ -39,6 +39,7 @@ _OPEN_PATHS = ("/api/v1/openapi.json", "/api/v1/docs")
 
 def init_security(app: Flask, configuration: WebConfiguration) -> None:
     """Register the checks before and the headers after every request."""
+    headers = headers_for(configuration.frame_ancestors)
 
     @app.before_request
     def _check_api_key() -> Response | None:
@@ -54,12 +55,21 @@ def init_security(app: Flask, configuration: WebConfiguration) -> None:
 
     @app.after_request
     def _add_headers(response: Response) -> Response:
-        for name, value in HEADERS.items():
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
         if request.path.startswith("/api/v1/") and "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
         _allow_origin(response, configuration.cors_origins)
         return response
+
+
+def headers_for(frame_ancestors: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers of every answer; the sites in ``frame_ancestors`` may show the page inside their own."""
+    if not frame_ancestors:
+        return HEADERS
+    policy = CONTENT_SECURITY_POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(frame_ancestors)}")
+    without_ban = {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"}
+    return {**without_ban, "Content-Security-Policy": policy}
 
 
 def _allow_origin(response: Response, origins: tuple[str, ...]) -> None:

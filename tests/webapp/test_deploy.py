@@ -24,7 +24,7 @@ def webapp_flags(text: str) -> list[str]:
     """Return the flags after ``python -m webapp`` in a file, whatever quotes and brackets stand around them."""
     command = re.search(r"-m[\s\",]+webapp(.*?)(?:\n[^\s]|\n\s+ports|\Z)", text, re.DOTALL)
     assert command is not None
-    return [word for word in re.split(r"[\s\",\[\]]+", command[1].replace("${PORT}", "8000")) if word]
+    return [word for word in re.split(r"[\s\",\[\]\\]+", command[1].replace("${PORT}", "8000")) if word]
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "space/Dockerfile", "dermedge-web.service", "kubernetes.yaml"])
@@ -68,7 +68,9 @@ def test_space_is_whole_and_serves(tmp_path: Path) -> None:
     front_matter = (space / "README.md").read_text(encoding="utf-8").split("---\n")[1]
     assert "sdk: docker" in front_matter
     assert "app_port: 7860" in front_matter
-    started = json.loads(re.search(r"^CMD (\[.*\])$", (space / "Dockerfile").read_text(), re.MULTILINE)[1])  # type: ignore[index]
+    started = json.loads(
+        re.search(r"^CMD (\[.*\])$", (space / "Dockerfile").read_text().replace("\\\n", ""), re.MULTILINE)[1]
+    )  # type: ignore[index]
     started = [sys.executable if word == "python" else "0" if word == "7860" else word for word in started]
     environment = {**os.environ, "DERMEDGE_BUNDLE": str(space / "bundle"), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(started, cwd=space, env=environment, stdout=subprocess.PIPE, text=True) as child:

@@ -29,6 +29,12 @@ def test_every_answer_carries_the_headers(client: FlaskClient, path: str) -> Non
     assert "Server" not in headers
 
 
+def test_only_named_sites_may_frame_the_page() -> None:
+    headers = create_app(configuration(frame_ancestors=("https://huggingface.co",))).test_client().get("/").headers
+    assert headers["Content-Security-Policy"].endswith("frame-ancestors https://huggingface.co")
+    assert "X-Frame-Options" not in headers
+
+
 @pytest.mark.parametrize("path", ["/", "/api/v1/docs"])
 def test_pages_have_no_inline_script_or_style(client: FlaskClient, path: str) -> None:
     page = client.get(path).get_data(as_text=True)
