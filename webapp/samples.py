@@ -1,6 +1,6 @@
 """The sample pictures that come with the page: phantoms drawn by this project, no patient's.
 
-Made with ``python -m webapp.make_samples`` (needs the training requirements).
+Made with ``python tests/fixtures/make_web_samples.py``.
 """
 
 from __future__ import annotations
