@@ -36,7 +36,8 @@ BARS = {"predict_ratio": 1.25, "explain_ratio": 1.05, "phone_ratio": 3.0, "auto_
 """What the int8 variants are held to: JPEG → answer ÷ bare, with map ÷ without, 12 megapixels ÷ bare, auto ÷ best."""
 
 _HEADER = (
-    f"{'variant':<13}{'bare ms':>9}{'JPEG ms':>9}{'ratio':>7}{'map ms':>9}{'ratio':>7}{'12 MP ms':>10}{'ratio':>7}"
+    f"{'variant':<13}{'bare ms':>9}{'pixels ms':>11}{'JPEG ms':>9}{'÷ bare':>8}{'÷ both':>8}"
+    f"{'map ms':>9}{'÷ JPEG':>8}{'12 MP ms':>10}{'÷ bare':>8}"
 )
 
 
