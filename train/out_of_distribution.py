@@ -1,9 +1,10 @@
 """Does a picture look like the pictures a model learnt from at all? A score from the pooled features.
 
-The training pictures' pooled feature vectors are described by a probabilistic principal component model (Tipping,
-Bishop: J R Stat Soc B 61:611, 1999). The score is the squared Mahalanobis distance under it, divided by the number of
-features, so about 1 for pictures like those learnt from and larger for others (Lee et al., NeurIPS 2018, use such
-distances to find outliers). It needs one small matrix, so it fits into a bundle's ``head`` graph beside the logits.
+The training pictures' pooled feature vectors, scaled to length one, are described by a probabilistic principal
+component model (Tipping, Bishop: J R Stat Soc B 61:611, 1999). The score is the squared Mahalanobis distance under it,
+divided by the number of features, so about 1 for pictures like those learnt from and larger for others (Lee et al.,
+NeurIPS 2018, use such distances to find outliers; without the scaling, strong features of ordinary lesions drown the
+odd ones). It needs one small matrix, so it fits into a bundle's ``head`` graph beside the logits.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMPONENTS = 64
+_SMALLEST_LENGTH = 1e-6
 CHECKPOINT_KEY = "outlier_score"
 """Where :attr:`train.checkpoint.Checkpoint.extra` keeps the fitted buffers, beside threshold and false-alarm rate."""
 
@@ -48,11 +50,16 @@ class OutlierScore(nn.Module):
 
     def from_pooled(self, pooled: Tensor) -> Tensor:
         """Return the score from pooled features [N, C]."""
-        centred = pooled - self.mean
+        centred = to_unit_length(pooled) - self.mean
         # |x|²/σ² everywhere, less what the model's wide directions explain: no C × C matrix is needed
         everywhere = (centred * centred).sum(dim=1) * self.residual_precision
         explained = centred @ self.components
         return (everywhere - (explained * explained).sum(dim=1)) / centred.shape[1]
+
+
+def to_unit_length(pooled: Tensor) -> Tensor:
+    """Return the rows [N, C] scaled to length one; a row of zeros stays zero."""
+    return pooled / torch.sqrt((pooled * pooled).sum(dim=1, keepdim=True) + _SMALLEST_LENGTH**2)
 
 
 class HeadWithOutlierScore(nn.Module):
@@ -73,6 +80,7 @@ def fit_outlier_score(pooled: NDArray[np.floating[Any]], components: int = COMPO
     table = np.asarray(pooled, dtype=np.float64)
     if table.ndim != 2 or len(table) < 2 or not np.isfinite(table).all():
         raise DataError(f"outlier score: expected finite features (N, C) of 2 pictures or more, found {table.shape}")
+    table = to_unit_length(torch.from_numpy(table)).numpy()
     mean = table.mean(axis=0)
     _, singular, directions = np.linalg.svd(table - mean, full_matrices=False)
     shrinkage = float(ledoit_wolf_shrinkage(table))

@@ -35,7 +35,8 @@ def scores_of(score: OutlierScore, pooled: np.ndarray) -> np.ndarray:
 
 def test_with_all_directions_it_is_the_mahalanobis_distance(features):
     score = fit_outlier_score(features, components=CHANNELS - 1)
-    expected = LedoitWolf().fit(features).mahalanobis(features[:200]) / CHANNELS
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    expected = LedoitWolf().fit(unit).mahalanobis(unit[:200]) / CHANNELS
     np.testing.assert_allclose(scores_of(score, features[:200]), expected, rtol=1e-3)
 
 
@@ -45,13 +46,22 @@ def test_pictures_like_those_learnt_from_score_about_one(features):
     assert scores_of(score, features).min() >= 0
 
 
-def test_it_sees_what_no_single_feature_shows(features):
+def test_it_sees_what_no_single_feature_shows():
     """A point inside every feature's range, but off the plane that the features lie in."""
-    score = fit_outlier_score(features, components=12)
-    narrowest = np.linalg.eigh(np.cov(features.T))[1][:, 0]
-    odd = features.mean(axis=0) + 4 * features.std(axis=0).min() * narrowest
-    assert (np.abs(odd - features.mean(axis=0)) < 3 * features.std(axis=0)).all()
-    assert scores_of(score, odd[None])[0] > np.quantile(scores_of(score, features), 0.999)
+    generator = np.random.default_rng(3)
+    plane = np.linalg.qr(generator.normal(size=(CHANNELS, 5)))[0]
+    learnt = 20 + 3 * generator.normal(size=(2000, 5)) @ plane.T + 0.1 * generator.normal(size=(2000, CHANNELS))
+    away = generator.normal(size=CHANNELS)
+    away -= plane @ (plane.T @ away)
+    odd = 20 + 1.5 * away / np.linalg.norm(away)
+    assert ((learnt.min(axis=0) < odd) & (odd < learnt.max(axis=0))).all()
+    score = fit_outlier_score(learnt, components=5)
+    assert scores_of(score, odd[None])[0] > 2 * scores_of(score, learnt).max()
+
+
+def test_brightness_of_the_features_does_not_matter(features):
+    score = fit_outlier_score(features)
+    np.testing.assert_allclose(scores_of(score, 3 * features[:50]), scores_of(score, features[:50]), rtol=1e-3)
 
 
 def test_the_threshold_keeps_its_rate(features):
