@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="how int8 ranges are chosen; auto compares all (default: %(default)s)")  # fmt: skip
     add("--int8-goal", type=float, default=default.int8_goal, metavar="NATS",
         help="while the answers diverge more than this, costlier recipes are tried (default: %(default)s)")  # fmt: skip
+    add("--compact", action="store_true",
+        help="after measuring, keep only what the int8 variants need: about 23 MB for resnet18")  # fmt: skip
     add("--threads", type=int, default=2, metavar="N", help="processor threads (default: %(default)s)")
     for name, value in vars(Tolerances()).items():
         flag = f"--tolerance-{name.replace('_', '-')}"

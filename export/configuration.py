@@ -52,6 +52,7 @@ class ExportConfiguration:
     int8_goal: float = 5e-4
     threads: int = 1
     report: Path | None = None
+    compact: bool = False
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def goal(self, *, demo: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from export.activation_ranges import CALIBRATORS
 from export.bundle_writer import new_bundle
 from export.calibration_data import LabelledPictures, choose_calibration, choose_validation, load_pictures
 from export.card import write_card
+from export.compact import compact_bundle
 from export.configuration import ExportConfiguration
 from export.converter_output import capture_output
 from export.gate import broken_tolerances
@@ -29,6 +31,7 @@ from export.int8_choice import HoldOut, Int8Material, Score, head_probabilities
 from export.layer_inputs import LayerInputs
 from export.manifest_entries import build_manifest, graph_entry
 from export.parity import GraphParity, Reference, check_bundle, encode_pictures, parity_entry, reference_answers
+from export.report import parity_table, write_report
 from export.split_model import Layout, RoleGraph, head_of, split_model
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
 from train.metrics import summary_metrics
@@ -80,6 +83,9 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
                 writer.write_format(format_name)
         (folder / "labels.txt").write_text("".join(f"{code}\n" for code in CLASS_CODES), encoding="utf-8")
         manifest, results = _measure(configuration, checkpoint, model, pictures.validation, writer, folder, clock)
+        shutil.copyfile(configuration.checkpoint.parent / "split.csv", folder / "split.csv")
+        if configuration.compact:
+            manifest = compact_bundle(folder, manifest)
         write_card(folder / "README.md", manifest)
     return ExportOutcome(manifest, results, writer.scores, clock.seconds)
 
@@ -300,11 +306,10 @@ def _measure(
     measured = _measured(checkpoint, validation, reference, entries)
     manifest = build_manifest(name, checkpoint, path, writer.entries, measured)
     if broken:
-        from export.report import parity_table
-
         print(parity_table(manifest, results))
         raise ExportError("tolerances broken, no bundle was written: " + "; ".join(broken))
     write_manifest(folder, manifest)
+    write_report(folder, manifest, results, reference, validation, writer.scores)
     return manifest, results
 
 

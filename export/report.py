@@ -1,11 +1,60 @@
-"""The parity table as text."""
+"""What was measured: the parity table as text, and everything as ``report.json`` in the bundle."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
 import numpy as np
 
 from edge_runtime.manifest import Manifest
-from export.parity import GraphParity
+from export.calibration_data import LabelledPictures
+from export.gate import recall_changes
+from export.int8_choice import Score
+from export.parity import GraphParity, Reference
+
+REPORT_NAME = "report.json"
+
+
+def write_report(
+    folder: Path,
+    manifest: Manifest,
+    results: list[GraphParity],
+    reference: Reference,
+    pictures: LabelledPictures,
+    scores: dict[str, list[Score]],
+) -> Path:
+    """Write ``report.json``: parity with per-class changes and the most changed pictures, and all int8 recipes."""
+    chains = []
+    for entry, result in zip(manifest.measured.parity, results, strict=True):
+        differences = np.abs(result.probabilities - reference.probabilities).max(axis=1)
+        chains.append(
+            {
+                **msgspec.to_builtins(entry),
+                "recognised_more_or_fewer": {
+                    code: {"pictures": count, "change": change}
+                    for code, (change, count) in recall_changes(result, reference, pictures.truth).items()
+                },
+                "explain_correlation": [round(value, 5) for value in result.explain_correlation],
+                "most_changed": [
+                    {
+                        "image_id": pictures.records[index].image_id,
+                        "probability_difference": round(float(differences[index]), 5),
+                    }
+                    for index in np.argsort(-differences)[:10].tolist()
+                ],
+            }
+        )
+    content = {
+        "name": manifest.name,
+        "int8_recipes": {name: [asdict(score) for score in tried] for name, tried in scores.items()},
+        "chains": chains,
+    }
+    path = folder / REPORT_NAME
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 def parity_table(manifest: Manifest, results: list[GraphParity]) -> str:

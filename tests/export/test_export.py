@@ -36,7 +36,12 @@ def test_bundle_is_complete_and_its_sums_are_right(exported: Exported) -> None:
     assert sorted(manifest.variants) == VARIANTS
     assert {graph.role for graph in manifest.graphs} == set(ROLES)
     named = {graph.file for graph in manifest.graphs}
-    assert {path.name for path in bundle.iterdir()} == named | {"manifest.json", "labels.txt", "README.md"}
+    assert {path.name for path in bundle.iterdir()} == named | {
+        "manifest.json",
+        "labels.txt",
+        "README.md",
+        "report.json",
+    }
     assert (bundle / "labels.txt").read_text().split() == list(CLASS_CODES)
 
 
@@ -190,6 +195,16 @@ def test_tflite_files_carry_their_labels(exported: Exported) -> None:
         with zipfile.ZipFile(path) as archive:
             assert archive.read("labels.txt").decode().split() == list(CLASS_CODES)
         assert b"M001" in path.read_bytes()
+
+
+def test_report_holds_recipes_and_per_class_changes(exported: Exported) -> None:
+    bundle, outcome = exported
+    report = json.loads((bundle / "report.json").read_text())
+    assert {name: len(scores) for name, scores in report["int8_recipes"].items()} == {"onnx": 1, "tflite": 1}
+    assert len(report["chains"]) == len(outcome.results)
+    for chain in report["chains"]:
+        assert list(chain["recognised_more_or_fewer"]) == list(CLASS_CODES)
+        assert len(chain["most_changed"]) == 10
 
 
 def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
