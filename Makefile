@@ -54,7 +54,7 @@ run-edge: setup ## classify IMAGE=picture-or-folder on this machine's processor
 	$(RUN) -m edge_runtime predict $(or $(IMAGE),$(error name a picture: make run-edge IMAGE=lesion.jpg)) $(BUNDLE_FLAG) $(ARGS)
 
 bench: setup ## how close the runtime is to the bare engines, as ratios of one run
-	$(RUN) -m edge_runtime bench $(BUNDLE_FLAG) $(ARGS)
+	$(RUN) -m edge_runtime bench --peers $(BUNDLE_FLAG) $(ARGS)
 
 bench-train: setup ## images/s of the training loop against the bare forward and backward pass
 	$(RUN) -m train.bench $(ARGS)
@@ -72,7 +72,7 @@ test-legacy: .venv-legacy/installed ## the device's tests with tflite-runtime an
 	.venv-legacy/bin/python -m pytest tests/edge_runtime -p no:cacheprovider -q
 
 test-arm64: setup ## predict on an emulated 64-bit ARM Debian and compare with this machine (slow; needs root)
-	$(RUN) tests/arm64/run_arm64.py $(ARGS)
+	$(RUN) tests/arm64/run_arm64.py $(BUNDLE_FLAG) --log docs/arm64.log $(ARGS)
 
 soak: setup ## 100,000 predictions, watching the memory
 	$(RUN) tests/soak/run_soak.py $(BUNDLE_FLAG) $(ARGS)

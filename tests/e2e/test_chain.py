@@ -77,7 +77,8 @@ def test_bundle_is_whole_and_says_demo(chain: dict[str, Path]) -> None:
     assert "demo" in (chain["bundle"] / "README.md").read_text().lower()
     assert len(manifest.measured.parity) >= 4
     on_disk = {path.name for path in chain["bundle"].iterdir()}
-    assert {graph.file for graph in manifest.graphs} | {"manifest.json", "README.md", "labels.txt"} <= on_disk
+    beside = {"manifest.json", "README.md", "labels.txt", "split.csv"}
+    assert {graph.file for graph in manifest.graphs} | beside <= on_disk
 
 
 def test_engines_agree_on_the_exported_model(chain: dict[str, Path]) -> None:
