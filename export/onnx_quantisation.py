@@ -81,7 +81,7 @@ def quantise_int8(
         quantizer = QDQQuantizer(
             onnx.shape_inference.infer_shapes(model),
             per_channel=True,
-            reduce_range=False,  # the weights given below are within the pair limit, which is less strict
+            reduce_range=False,  # the scales given below take care of that
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
