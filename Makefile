@@ -39,7 +39,7 @@ train: setup ## fine-tune on DATA=folder (default: generated demo data) from INI
 	$(RUN) -m train --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
 
 cross-validate: setup ## train and judge FOLDS=5 lesion-grouped folds of DATA; prints mean and deviation
-	$(RUN) -m train.folds --folds $(or $(FOLDS),5) --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
+	$(RUN) -m train --folds $(or $(FOLDS),5) --name $(NAME) $(if $(DATA),--data $(DATA),--preset demo) $(if $(INIT),--init $(INIT)) $(ARGS)
 
 evaluate: setup ## report on a checkpoint (NAME=run) or a bundle (BUNDLE=folder DATA=folder)
 	$(RUN) -m train.evaluate $(if $(BUNDLE),--bundle $(BUNDLE),--checkpoint $(CHECKPOINT)) $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -36,7 +36,15 @@ DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 
 
 COMMANDS = {
-    "docs/training.md": ["train", "train.folds", "train.download", "train.bench", "train.calibrate", "train.phantoms"],
+    "docs/training.md": [
+        "train",
+        "train.data_report",
+        "train.contact_sheet",
+        "train.download",
+        "train.bench",
+        "train.calibrate",
+        "train.phantoms",
+    ],
     "docs/evaluation.md": ["train.evaluate"],
     "docs/export.md": ["export"],
     "docs/edge.md": [
