@@ -51,7 +51,6 @@ class ExportConfiguration:
     calibrator: Calibrator = "auto"
     int8_goal: float = 5e-4
     threads: int = 1
-    report: Path | None = None
     compact: bool = False
     tolerances: Tolerances = field(default_factory=Tolerances)
 

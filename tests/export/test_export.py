@@ -26,7 +26,6 @@ from tests.export.conftest import SIZE, class_picture, exported_configuration
 from train.checkpoint import build_checkpoint_model, load_checkpoint
 
 VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
-OTHER_FILES = {"manifest.json", "labels.txt", "README.md", "report.json", "split.csv"}
 Exported = tuple[Path, ExportOutcome]
 
 
