@@ -22,6 +22,7 @@ from edge_runtime.errors import DermedgeError, EngineError
 from edge_runtime.manifest import Manifest, read_manifest
 from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
 from edge_runtime.preprocessing import load_image_hwc
+from edge_runtime.views import VIEW_COUNTS, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,9 @@ class Classifier:
     Not to be shared by ``fork``: load one in each process.
     """
 
-    def __init__(self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int):
+    def __init__(
+        self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int, views: int = 1
+    ):
         module = backend(engine)
         files = read_variant_files(bundle, manifest, f"{engine}-{precision}")
         self.bundle = bundle
@@ -48,6 +51,7 @@ class Classifier:
         self.precision = precision
         self.threads = threads
         self.replicas = replicas
+        self.views = views
         self._module = module
         self._explain_data = files["explain"]
         self._explain_lock = Lock()
@@ -65,23 +69,28 @@ class Classifier:
         precision: str = "int8",
         threads: int | None = None,
         replicas: int = 1,
+        views: int = 1,
     ) -> Classifier:
         """Load a bundle: ``bundle`` or, if ``None``, what :func:`edge_runtime.bundle.find_bundle` finds.
 
         ``engine`` is ``"onnx"``, ``"tflite"`` or ``"auto"`` (the faster one here, measured once and remembered).
         ``threads`` are the engine's for one prediction (default: all processors); ``replicas`` is how many
-        predictions run at the same time at most. Raises :class:`BundleError` or :class:`EngineError`.
+        predictions run at the same time at most. ``views`` of 4 or 8 answers with the mean probabilities over the
+        picture's quarter turns, or all its symmetries, in as many times the time; map and outlier score stay those of
+        the upright picture. Raises :class:`BundleError` or :class:`EngineError`.
         """
         folder = find_bundle(bundle)
         manifest = read_manifest(folder)
         thread_count = threads if threads is not None else available_processors()
         if thread_count < 1 or replicas < 1:
             raise EngineError(f"expected at least one thread and replica, found {thread_count} and {replicas}")
+        if views not in VIEW_COUNTS:
+            raise EngineError(f"expected {', '.join(map(str, VIEW_COUNTS))} views, found {views}")
         if engine == "auto":
             from edge_runtime.engine_choice import choose_engine
 
             engine = choose_engine(folder, manifest, precision, thread_count)
-        return cls(folder, manifest, engine, precision, thread_count, replicas)
+        return cls(folder, manifest, engine, precision, thread_count, replicas, views)
 
     def __enter__(self) -> Classifier:
         return self
@@ -164,11 +173,15 @@ class Classifier:
             ]
         started = perf_counter()
         batch_nhwc = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+        others = [self._features({"image_nhwc": turned(batch_nhwc, view)}) for view in range(1, self.views)]
         feature_map = self._features({"image_nhwc": batch_nhwc})["feature_map"]
         featured = perf_counter()
         head_inputs: dict[str, Any] = {"feature_map": feature_map, **self._patient_input(patient, len(images))}
         outputs = self._head(head_inputs)
         probabilities = calibrated_probabilities(outputs["logits"])
+        if others:
+            logits = [self._head({**head_inputs, **other})["logits"] for other in others]
+            probabilities = np.mean([probabilities, *map(calibrated_probabilities, logits)], axis=0)
         answered = perf_counter()
         timing_ms = {
             "features": 1e3 * (featured - started) / len(images),
@@ -213,6 +226,7 @@ class Classifier:
             class_activation_map=class_activation_map,
             explained_class=None if class_activation_map is None else explained_class,
             outlier_score=outlier_score,
+            views=self.views,
         )
 
     @staticmethod

@@ -36,7 +36,13 @@ def run_camera(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         interruption = stack.enter_context(stop_when_asked())
         classifier = stack.enter_context(
-            Classifier.load(options.bundle, engine=options.engine, precision=options.precision, threads=options.threads)
+            Classifier.load(
+                options.bundle,
+                engine=options.engine,
+                precision=options.precision,
+                threads=options.threads,
+                views=options.views,
+            )
         )
         if classifier.manifest.demo:
             print(f"warning: {DEMO_WARNING}", file=sys.stderr)

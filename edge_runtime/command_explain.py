@@ -19,7 +19,7 @@ from edge_runtime.prediction import DEMO_WARNING
 def run_explain(options: argparse.Namespace) -> int:
     """Classify a picture, write its Grad-CAM as a PNG, and print the answer."""
     with Classifier.load(
-        options.bundle, engine=options.engine, precision=options.precision, threads=options.threads
+        options.bundle, engine=options.engine, precision=options.precision, threads=options.threads, views=options.views
     ) as classifier:
         source = sys.stdin.buffer.read() if options.image == "-" else options.image
         prediction = classifier.predict(

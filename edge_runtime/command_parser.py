@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 PRECISIONS = ("int8", "fp32", "fp16", "dynamic")
 OUTPUT_FORMATS = ("text", "table", "jsonl", "csv")
+VIEW_COUNTS = (1, 4, 8)
 CLASS_CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
@@ -168,6 +169,10 @@ def _add_variant(parser: argparse.ArgumentParser) -> None:
     _add_bundle(parser)
     parser.add_argument("--engine", choices=("auto", "onnx", "tflite"), default="auto", help="inference engine")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
+    parser.add_argument(
+        "--views", type=int, choices=VIEW_COUNTS, default=1,
+        help="test-time augmentation: average over this many turned and mirrored views, in as many times the time",
+    )  # fmt: skip
 
 
 def _add_patient(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from edge_runtime.classifier import Classifier, available_processors
 from edge_runtime.errors import DataError, DermedgeError, ImageError
 from edge_runtime.interruption import Interruption, stop_when_asked
-from edge_runtime.output import AnswerWriter, answer_writer
+from edge_runtime.output import AnswerWriter, answer_writer, variant_name
 from edge_runtime.prediction import Prediction
 from edge_runtime.sources import find_images
 
@@ -30,7 +30,12 @@ def run_predict(options: argparse.Namespace) -> int:
         interruption = stack.enter_context(stop_when_asked())
         classifier = stack.enter_context(
             Classifier.load(
-                options.bundle, engine=options.engine, precision=options.precision, threads=threads, replicas=replicas
+                options.bundle,
+                engine=options.engine,
+                precision=options.precision,
+                threads=threads,
+                replicas=replicas,
+                views=options.views,
             )
         )
         if classifier.manifest.demo and options.format in ("text", "table"):
@@ -129,11 +134,13 @@ def _open_writer(
     from edge_runtime.result_file import open_result_file
 
     results = stack.enter_context(open_result_file(Path(options.output), options.resume))
-    variant = (classifier.engine, classifier.precision)
+    now = variant_name(classifier.engine, classifier.precision, classifier.views)
     for row in results.rows:
-        before = (row.get("engine", variant[0]), row.get("precision", variant[1]))
-        if before != variant:
-            raise DataError(f"{options.output}: was begun with {' '.join(before)}, and this is {' '.join(variant)}")
+        if "engine" not in row:  # an unusable picture
+            continue
+        before = variant_name(row["engine"], row["precision"], int(row.get("views", 1)))
+        if before != now:
+            raise DataError(f"{options.output}: was begun with {before}, and this is {now}")
     return answer_writer(results.file_format, results.stream, new=results.new), {row["image"] for row in results.rows}
 
 

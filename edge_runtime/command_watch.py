@@ -46,7 +46,13 @@ def run_watch(options: argparse.Namespace) -> int:
         if results.file_format != "jsonl":
             raise DataError(f"{output}: expected a name ending in .jsonl")
         classifier = stack.enter_context(
-            Classifier.load(options.bundle, engine=options.engine, precision=options.precision, threads=options.threads)
+            Classifier.load(
+                options.bundle,
+                engine=options.engine,
+                precision=options.precision,
+                threads=options.threads,
+                views=options.views,
+            )
         )
         if classifier.manifest.demo:
             print(f"warning: {DEMO_WARNING}", file=sys.stderr)

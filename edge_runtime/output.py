@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "table", "jsonl", "csv")
 
 CSV_COLUMNS = (
-    "image", "label", "confidence", "verdict", *CLASS_CODES, "engine", "precision", "decode_ms", "features_ms",
+    "image", "label", "confidence", "verdict", *CLASS_CODES, "engine", "precision", "views", "decode_ms", "features_ms",
     "head_ms", "warnings", "error",
 )  # fmt: skip
 
@@ -43,6 +43,11 @@ def answer_writer(file_format: str, stream: TextIO, *, new: bool = True) -> Answ
     if file_format == "csv":
         return _Csv(stream, new)
     return _Table(stream) if file_format == "table" else _Text(stream)
+
+
+def variant_name(engine: str, precision: str, views: int) -> str:
+    """Return how answers were made, for people: engine and precision, and the number of views where several."""
+    return f"{engine} {precision}" + (f" {views} views" if views > 1 else "")
 
 
 def json_line(document: dict[str, Any]) -> str:
@@ -88,7 +93,7 @@ class _Text(_Lines):
         self._line(
             f"{printable(name)}: {_VERDICTS[prediction.verdict]}{prediction.label} ({_FULL_NAMES[prediction.label]}) "
             f"{prediction.confidence:.1%}, then {', '.join(f'{code} {value:.1%}' for code, value in others)} "
-            f"[{prediction.engine} {prediction.precision}, {total_ms:.1f} ms]"
+            f"[{variant_name(prediction.engine, prediction.precision, prediction.views)}, {total_ms:.1f} ms]"
         )
 
 
@@ -123,7 +128,7 @@ class _Csv(_Lines):
         self._write(
             (
                 printable(name), prediction.label, prediction.confidence, prediction.verdict,
-                *prediction.probabilities.values(), prediction.engine, prediction.precision,
+                *prediction.probabilities.values(), prediction.engine, prediction.precision, prediction.views,
                 *(round(timing[stage], 3) for stage in ("decode", "features", "head")),
                 "; ".join(prediction.warnings), "",
             )

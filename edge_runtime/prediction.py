@@ -26,7 +26,8 @@ class Prediction:
     class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
     ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
     (rows, columns), non-negative, for ``explained_class``. ``outlier_score`` is how unlike a dermatoscopic image the
-    picture is, ``None`` where the model has no such score.
+    picture is, ``None`` where the model has no such score. ``views`` is over how many views the probabilities are
+    averaged, 1 without test-time augmentation.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Prediction:
     class_activation_map: NDArray[np.float32] | None = None
     explained_class: str | None = None
     outlier_score: float | None = None
+    views: int = 1
 
     @property
     def confidence(self) -> float:
@@ -47,7 +49,11 @@ class Prediction:
         return self.probabilities[self.label]
 
     def to_json(self, image: str | None = None) -> dict[str, Any]:
-        """Return the object that ``--json`` and the web app answer with, ready for ``json.dumps``."""
+        """Return the object that ``--json`` and the web app answer with, ready for ``json.dumps``.
+
+        ``views`` is in it only where there are several.
+        """
+        several = {"views": self.views} if self.views > 1 else {}
         return {
             "image": image,
             "label": self.label,
@@ -55,6 +61,7 @@ class Prediction:
             "verdict": self.verdict,
             "engine": self.engine,
             "precision": self.precision,
+            **several,
             "timing_ms": {stage: round(milliseconds, 3) for stage, milliseconds in self.timing_ms.items()},
             "warnings": list(self.warnings),
         }

@@ -64,7 +64,7 @@ def _read_rows(path: Path, file_format: str) -> list[dict[str, Any]]:
 
 def _slim(row: dict[str, Any]) -> dict[str, Any]:
     """Keep what going on needs, so that a long file takes little memory."""
-    kept = {key: row[key] for key in ("engine", "precision", "size_bytes", "modified_ns") if row.get(key)}
+    kept = {key: row[key] for key in ("engine", "precision", "views", "size_bytes", "modified_ns") if row.get(key)}
     return {"image": row["image"], **kept}
 
 

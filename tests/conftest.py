@@ -13,6 +13,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data" / "ham10000-224"
 TINY_BUNDLE = REPOSITORY / "tests" / "fixtures" / "tiny_bundle"
+REFERENCE_BUNDLE = REPOSITORY / "models" / "ham10000-resnet18"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import DEMO_WARNING
 from edge_runtime.errors import DataError, run_command_line
+from edge_runtime.views import VIEW_COUNTS
 from train.calibration import apply_temperature
 from train.evaluation_data import EvaluationData, read_evaluation_data
 from train.intervals import REPLICATES
@@ -28,7 +29,7 @@ from train.report_figures import build_figures, plain
 from train.report_files import check_output, write_report_folder
 from train.robustness import measure_robustness
 from train.subject import BundleSubject, CheckpointSubject, Subject
-from train.test_time_augmentation import VIEWS, AugmentedSubject
+from train.test_time_augmentation import AugmentedSubject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,19 +62,17 @@ class EvaluationConfiguration:
     gallery: int
     replicates: int
     corruption_images: int
-    test_time_augmentation: bool
+    views: int
 
 
 def load_subject(configuration: EvaluationConfiguration) -> Subject:
     """Load the checkpoint or the bundle. Raises a :class:`DermedgeError` naming what is wrong with it."""
-    subject: Subject
     if configuration.bundle is not None:
         bundle, threads = configuration.bundle, configuration.threads
-        subject = BundleSubject(bundle, configuration.engine, configuration.precision, threads)
-    else:
-        assert configuration.checkpoint is not None
-        subject = CheckpointSubject(configuration.checkpoint)
-    return AugmentedSubject(subject) if configuration.test_time_augmentation else subject
+        return BundleSubject(bundle, configuration.engine, configuration.precision, threads, configuration.views)
+    assert configuration.checkpoint is not None
+    subject = CheckpointSubject(configuration.checkpoint)
+    return AugmentedSubject(subject, configuration.views) if configuration.views > 1 else subject
 
 
 def answer_all(subject: Subject, data: EvaluationData, what: str = "answering") -> NDArray[np.float64]:
@@ -107,7 +106,7 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
         print(DEMO_WARNING + "\n")
     print(describe(data.truth, probabilities))
     figures = build_figures(subject.facts, data, logits, replicates=configuration.replicates)
-    figures["tta"] = VIEWS if configuration.test_time_augmentation else None
+    figures["views"] = configuration.views
     figures["outliers"] = plain(measure_outliers(subject, data))
     if configuration.corruption_images:
         figures["corruptions"] = measure_robustness(subject, data, configuration.corruption_images)
@@ -167,7 +166,10 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     parser.add_argument(
         "--corruption-images", type=int, default=200, metavar="N", help="pictures to corrupt, 0 for none (200)"
     )
-    parser.add_argument("--tta", action="store_true", help=f"average over {VIEWS} turned and mirrored views")
+    parser.add_argument(
+        "--tta", dest="views", metavar="N", type=int, nargs="?", default=1, const=max(VIEW_COUNTS), choices=VIEW_COUNTS,
+        help="average over N turned and mirrored views: 4 or 8 (without this flag 1; without a number 8)",
+    )  # fmt: skip
     flags = parser.parse_args(arguments)
     for name, lowest in (("gallery", 0), ("bootstrap", 1), ("corruption_images", 0)):
         if getattr(flags, name) < lowest:
@@ -191,7 +193,7 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
         gallery=flags.gallery,
         replicates=flags.bootstrap,
         corruption_images=flags.corruption_images,
-        test_time_augmentation=flags.tta,
+        views=flags.views,
     )
 
 

@@ -65,7 +65,7 @@ def build_figures(
         "malignancy": _malignancy(truth, probabilities, intervals),
         "selective": _selective(truth, probabilities, facts),
         "subgroups": {"small_group": SMALL_GROUP, "rows": subgroups},
-        "tta": None,
+        "views": 1,
         "corruptions": None,
         "outliers": None,
     }

@@ -133,12 +133,16 @@ class CheckpointSubject:
 class BundleSubject:
     """A bundle's variant, evaluated through the very code that runs on the device."""
 
-    def __init__(self, bundle: Path, engine: str, precision: str, threads: int | None = None) -> None:
-        self.classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads)
+    def __init__(self, bundle: Path, engine: str, precision: str, threads: int | None = None, views: int = 1) -> None:
+        self.classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads, views=views)
+        self.upright = self.classifier  # for maps and outlier scores, which are those of the upright picture
+        if views > 1:
+            self.upright = Classifier.load(bundle, engine=self.classifier.engine, precision=precision, threads=threads)
         manifest = self.classifier.manifest
         variant = f"{self.classifier.engine}-{self.classifier.precision}"
         self.facts = SubjectFacts(
-            title=f"{manifest.architecture}, bundle {manifest.name}, {variant}",
+            title=f"{manifest.architecture}, bundle {manifest.name}, {variant}"
+            + (f", {views} views" if views > 1 else ""),
             source=self.classifier.bundle,
             input_size=manifest.input.size,
             temperature=manifest.calibration.temperature,
@@ -169,13 +173,13 @@ class BundleSubject:
     def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """See :class:`Subject`."""
         code = CLASS_CODES[class_index]
-        prediction = self.classifier.predict(picture_hwc, explain_class=code, patient=self._patient(record))
+        prediction = self.upright.predict(picture_hwc, explain_class=code, patient=self._patient(record))
         assert prediction.class_activation_map is not None
         return prediction.class_activation_map
 
     def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
         """See :class:`Subject`."""
-        scores = [self.classifier.predict(picture_hwc).outlier_score for picture_hwc in pictures]
+        scores = [self.upright.predict(picture_hwc).outlier_score for picture_hwc in pictures]
         return None if None in scores else np.array(scores, dtype=np.float64)
 
     def _patient(self, record: LesionRecord) -> PatientMetadata | None:

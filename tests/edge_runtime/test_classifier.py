@@ -16,7 +16,7 @@ from edge_runtime.classifier import calibrated_probabilities
 from edge_runtime.engine_choice import choose_engine
 from edge_runtime.errors import EngineError, ImageError
 from edge_runtime.manifest import Thresholds, read_manifest
-from tests.conftest import blob_picture, encoded
+from tests.conftest import REFERENCE_BUNDLE, blob_picture, encoded
 
 ENGINES = installed_engines()
 
@@ -73,6 +73,33 @@ def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) 
     assert "explain" in prediction.timing_ms
     maps = [classifier.predict(blob_picture(seed=2), explain_class=code).class_activation_map for code in CLASS_CODES]
     assert len({array.tobytes() for array in maps if array is not None}) > 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("views", [4, 8])
+def test_views_are_averaged_as_probabilities(engine: str, views: int) -> None:
+    """With the reference bundle: the tiny one's network answers a turned picture as the upright one."""
+    picture = np.array(blob_picture(seed=3).resize((224, 224)))
+    quarters = [np.rot90(picture, count) for count in range(4)]
+    shown = quarters if views == 4 else [*quarters, *(quarter[:, ::-1] for quarter in quarters)]
+    with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1) as single:
+        separate = [single.predict(np.ascontiguousarray(view), explain=True) for view in shown]
+    expected = np.mean([list(answer.probabilities.values()) for answer in separate], axis=0)
+    with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1, views=views) as classifier:
+        alone = classifier.predict(picture)
+        upright = classifier.predict(picture, explain_class=separate[0].label)
+        batch = classifier.predict_batch([picture[:, ::-1].copy(), picture])
+    assert list(alone.probabilities.values()) == pytest.approx(expected, abs=1e-9)
+    assert batch[1].probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+    assert list(alone.probabilities.values()) != pytest.approx(list(separate[0].probabilities.values()), abs=1e-3)
+    assert (alone.views, alone.to_json()["views"], "views" in separate[0].to_json()) == (views, views, False)
+    np.testing.assert_array_equal(upright.class_activation_map, separate[0].class_activation_map)
+    assert upright.outlier_score == separate[0].outlier_score
+
+
+def test_a_wrong_number_of_views(tiny_bundle: Path) -> None:
+    with pytest.raises(EngineError, match="expected 1, 4, 8 views, found 3"):
+        Classifier.load(tiny_bundle, views=3)
 
 
 def test_unknown_class_to_explain(classifier: Classifier) -> None:

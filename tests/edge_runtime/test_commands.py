@@ -22,9 +22,11 @@ from edge_runtime.classes import CLASS_CODES
 from edge_runtime.command_line import COMMANDS, main
 from edge_runtime.command_parser import CLASS_CODES as PARSER_CLASS_CODES
 from edge_runtime.command_parser import OUTPUT_FORMATS
+from edge_runtime.command_parser import VIEW_COUNTS as PARSER_VIEW_COUNTS
 from edge_runtime.completion import read_commands
 from edge_runtime.errors import BundleError, DataError, ImageError
 from edge_runtime.output import FORMATS
+from edge_runtime.views import VIEW_COUNTS
 from tests.conftest import REPOSITORY, blob_picture
 
 ENGINE = installed_engines()[0]
@@ -48,6 +50,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
 def test_the_parser_repeats_what_it_may_not_import() -> None:
     assert PARSER_CLASS_CODES == CLASS_CODES
     assert OUTPUT_FORMATS == FORMATS
+    assert PARSER_VIEW_COUNTS == VIEW_COUNTS
     assert set(read_commands()) == set(COMMANDS)
 
 
@@ -115,6 +118,16 @@ def test_batches_give_the_same_answers(folder: Path, flags: list[str], capsys: p
             assert one["probabilities"] == pytest.approx(four["probabilities"], abs=1e-5)
 
 
+def test_every_output_says_how_many_views(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["predict", str(folder / "lesion-0.jpg"), *flags, "--views", "4"]
+    assert main(command) == 0
+    assert f"[{ENGINE} int8 4 views, " in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert json_lines(capsys.readouterr().out)[0]["views"] == 4
+    assert main([*command, "--format", "csv"]) == 0
+    assert next(csv.DictReader(io.StringIO(capsys.readouterr().out)))["views"] == "4"
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
 def test_resume_goes_on_after_a_torn_line(ending: str, folder: Path, flags: list[str], tmp_path: Path) -> None:
     output = tmp_path / f"results{ending}"
@@ -146,6 +159,8 @@ def test_resume_refuses_another_variant_and_other_files(folder: Path, flags: lis
     assert main(command) == 0
     with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, and this is {ENGINE} fp32"):
         main([*command, "--precision", "fp32"])
+    with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, and this is {ENGINE} int8 4 views"):
+        main([*command, "--views", "4"])
     output.write_text("something else\n")
     with pytest.raises(DataError, match="expected answers of this program, found something else"):
         main(command)
