@@ -38,9 +38,8 @@ def package_file() -> str:
 
 def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
     """Load a graph. One session serves any number of threads; ``replicas`` only says that several will."""
-    import onnxruntime
-
     refuse_external_data(data)
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -52,6 +51,8 @@ def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own that share no public base
         raise EngineError(f"onnxruntime refused the graph: {_first_line(error)}") from None
+    # The session would keep the file's bytes, as much memory again as the weights, in case its providers change.
+    session._model_bytes = None
     output_names = [output.name for output in session.get_outputs()]
 
     def run(inputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
