@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.backends import backend
+from edge_runtime.backends import backend, variant_read_by
 from edge_runtime.bundle import find_bundle, read_variant_files
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import DermedgeError, EngineError
@@ -44,7 +44,7 @@ class Classifier:
         self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int, views: int = 1
     ):
         module = backend(engine)
-        files = read_variant_files(bundle, manifest, f"{engine}-{precision}")
+        files = read_variant_files(bundle, manifest, variant_read_by(engine, precision))
         self.bundle = bundle
         self.manifest = manifest
         self.engine = engine
@@ -73,7 +73,8 @@ class Classifier:
     ) -> Classifier:
         """Load a bundle: ``bundle`` or, if ``None``, what :func:`edge_runtime.bundle.find_bundle` finds.
 
-        ``engine`` is ``"onnx"``, ``"tflite"`` or ``"auto"`` (the faster one here, measured once and remembered).
+        ``engine`` is ``"onnx"``, ``"tflite"``, ``"openvino"`` (which reads the ONNX graphs) or ``"auto"`` (the fastest
+        of the installed ones here, measured once and remembered).
         ``threads`` are the engine's for one prediction (default: all processors); ``replicas`` is how many
         predictions run at the same time at most. ``views`` of 4 or 8 answers with the mean probabilities over the
         picture's quarter turns, or all its symmetries, in as many times the time; map and outlier score stay those of
@@ -149,7 +150,7 @@ class Classifier:
         Decoding runs in parallel with inference. At most four batches per replica are in memory, however long
         ``sources`` is. ``options`` are those of :meth:`predict`.
         """
-        from edge_runtime.stream import answer_stream  # brings in thread pools, which one prediction does not need
+        from edge_runtime.stream import answer_stream
 
         return answer_stream(self, sources, batch, options)
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 PRECISIONS = ("int8", "fp32", "fp16", "dynamic")
+ENGINE_CHOICES = ("auto", "onnx", "tflite", "openvino")
 OUTPUT_FORMATS = ("text", "table", "jsonl", "csv")
 VIEW_COUNTS = (1, 4, 8)
 CLASS_CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -167,7 +168,7 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
 
 def _add_variant(parser: argparse.ArgumentParser) -> None:
     _add_bundle(parser)
-    parser.add_argument("--engine", choices=("auto", "onnx", "tflite"), default="auto", help="inference engine")
+    parser.add_argument("--engine", choices=ENGINE_CHOICES, default="auto", help="inference engine")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
     parser.add_argument(
         "--views", type=int, choices=VIEW_COUNTS, default=1,

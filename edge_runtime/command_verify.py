@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.backends import installed_engines, usable_variants
 from edge_runtime.bundle import find_bundle
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError
@@ -22,7 +22,10 @@ def run_verify(options: argparse.Namespace) -> int:
     bundle = find_bundle(options.bundle)
     manifest = read_manifest(bundle)
     verify_files(bundle, manifest)
-    variants = {name: check_variant(bundle, manifest, name) for name in sorted(manifest.variants)}
+    variants = {
+        name: check_variant(bundle, manifest, name)
+        for name in sorted({*manifest.variants, *usable_variants(manifest.variants)})
+    }
     usable = [name for name, problem in variants.items() if problem is None]
     failed = not usable or any(problem not in (None, NOT_INSTALLED) for problem in variants.values())
     if options.json:

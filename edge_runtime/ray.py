@@ -21,7 +21,7 @@ import numpy as np
 from edge_runtime.bundle import find_bundle
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
-from edge_runtime.command_parser import PRECISIONS, OneLineParser
+from edge_runtime.command_parser import ENGINE_CHOICES, PRECISIONS, OneLineParser
 from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
 from edge_runtime.manifest import read_manifest
 from edge_runtime.sources import pictures_in
@@ -127,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("source", metavar="FOLDER_OR_PARQUET", help="pictures, or rows of image (a name) and bytes")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of parquet files to write")
     parser.add_argument("--bundle", metavar="DIR", help="bundle to use")
-    parser.add_argument("--engine", choices=("onnx", "tflite"), default="onnx", help="inference engine")
+    parser.add_argument("--engine", choices=ENGINE_CHOICES[1:], default="onnx", help="inference engine")
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
     parser.add_argument("--address", help="running cluster to join, such as auto (default: start one on this machine)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers, one processor each")

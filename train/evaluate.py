@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import DEMO_WARNING
+from edge_runtime.command_parser import ENGINE_CHOICES
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.views import VIEW_COUNTS
 from train.calibration import apply_temperature
@@ -149,7 +150,7 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     subject.add_argument("--run", metavar="NAME", help="the run's best checkpoint (default: the last run)")
     subject.add_argument("--checkpoint", type=Path, metavar="FILE", help="this checkpoint")
     subject.add_argument("--bundle", type=Path, metavar="DIR", help="this bundle, run as on the device")
-    parser.add_argument("--engine", default="auto", choices=("auto", "onnx", "tflite"), help="for --bundle (auto)")
+    parser.add_argument("--engine", default="auto", choices=ENGINE_CHOICES, help="for --bundle (auto)")
     parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="for --bundle (int8)")
     parser.add_argument("--threads", type=int, metavar="N", help="for --bundle: the engine's threads (all)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the run's own)")

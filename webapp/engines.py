@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.backends import usable_variants
 from edge_runtime.classifier import Classifier
 from edge_runtime.manifest import Manifest
 from webapp.configuration import WebConfiguration
@@ -48,9 +48,8 @@ class Engines:
 
     @property
     def variants(self) -> list[str]:
-        """Names of the variants that this server can run: in the bundle, and their engine is installed."""
-        engines = installed_engines()
-        return [name for name in sorted(self.manifest.variants) if name.split("-")[0] in engines]
+        """Names of the variants that this server can run: an installed engine and a precision it has graphs for."""
+        return usable_variants(self.manifest.variants)
 
     def select(self, engine: str | None, precision: str | None) -> Classifier:
         """Return the classifier for a request. Raises :class:`RefusalError` (400) naming the choices."""

@@ -17,7 +17,7 @@ from webapp.texts import TEXTS
 
 blueprint = Blueprint("page", __name__)
 
-_ENGINE_NAMES = {"onnx": "ONNX", "tflite": "TFLite"}
+_ENGINE_NAMES = {"onnx": "ONNX", "tflite": "TFLite", "openvino": "OpenVINO"}
 
 
 def variant_name(variant: str) -> str:
@@ -31,7 +31,7 @@ def index() -> str:
     """The page itself; its data block tells the scripts all they need, so the first picture needs one request."""
     state = server_state()
     model = describe_model(state)
-    variant_names = {name: variant_name(name) for name in state.engines.manifest.variants}
+    variant_names = {name: variant_name(name) for name in {*state.engines.variants, *state.engines.manifest.variants}}
     boot = {
         "model": {**model, "measured": None},
         "texts": TEXTS,

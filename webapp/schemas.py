@@ -19,7 +19,9 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 class PredictOptions(msgspec.Struct, frozen=True):
     """Optional fields of a prediction request, in the form or the query string."""
 
-    engine: Annotated[Literal["auto", "onnx", "tflite"], Meta(description="Inference engine that answers.")] = "auto"
+    engine: Annotated[
+        Literal["auto", "onnx", "tflite", "openvino"], Meta(description="Inference engine that answers.")
+    ] = "auto"
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "dynamic"] | None,
         Meta(description="Precision of the variant; the server's own when left out."),

@@ -7,7 +7,7 @@ knows about engines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
     RunGraph = Callable[[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.float32]]]
 
-ENGINES: tuple[str, ...] = ("onnx", "tflite")
-_MODULES = {"onnx": "edge_runtime.backends.onnx", "tflite": "edge_runtime.backends.tflite"}
+GRAPH_FORMATS = {"onnx": "onnx", "tflite": "tflite", "openvino": "onnx"}
+"""Each engine and the format of the graphs it reads."""
+
+ENGINES: tuple[str, ...] = tuple(GRAPH_FORMATS)
 
 
 def backend(engine: str) -> ModuleType:
     """Return the module of an engine. Raises :class:`EngineError` when its package is not installed."""
-    if engine not in _MODULES:
+    if engine not in GRAPH_FORMATS:
         raise EngineError(f"unknown engine {engine!r}, expected one of {', '.join(ENGINES)}")
-    module = import_module(_MODULES[engine])
+    module = _module(engine)
     if not module.is_installed():
         raise EngineError(f"engine {engine!r} is not installed: pip install {module.PACKAGES[0]}")
     return module
@@ -36,4 +38,24 @@ def backend(engine: str) -> ModuleType:
 
 def installed_engines() -> list[str]:
     """Return the engines whose package is installed, without importing the packages."""
-    return [engine for engine in ENGINES if import_module(_MODULES[engine]).is_installed()]
+    return [engine for engine in ENGINES if _module(engine).is_installed()]
+
+
+def variant_read_by(engine: str, precision: str) -> str:
+    """Return the name of the bundle's variant that an engine reads at a precision, such as ``onnx-int8``."""
+    return f"{GRAPH_FORMATS[engine]}-{precision}"
+
+
+def usable_variants(variants: Collection[str]) -> list[str]:
+    """Return ``engine-precision`` for every installed engine that reads one of a bundle's ``variants``, sorted."""
+    precisions = {name.partition("-")[2] for name in variants}
+    return sorted(
+        f"{engine}-{precision}"
+        for engine in installed_engines()
+        for precision in precisions
+        if variant_read_by(engine, precision) in variants
+    )
+
+
+def _module(engine: str) -> ModuleType:
+    return import_module(f"edge_runtime.backends.{engine}")

@@ -167,7 +167,7 @@ def test_softmax_of_large_logits() -> None:
 
 
 def test_unknown_engine(tiny_bundle: Path) -> None:
-    with pytest.raises(EngineError, match="unknown engine 'tpu', expected one of onnx, tflite"):
+    with pytest.raises(EngineError, match="unknown engine 'tpu', expected one of onnx, tflite, openvino"):
         Classifier.load(tiny_bundle, engine="tpu")
 
 

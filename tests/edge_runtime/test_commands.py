@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.backends import ENGINES, installed_engines
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.command_line import COMMANDS, main
 from edge_runtime.command_parser import CLASS_CODES as PARSER_CLASS_CODES
-from edge_runtime.command_parser import OUTPUT_FORMATS
+from edge_runtime.command_parser import ENGINE_CHOICES, OUTPUT_FORMATS
 from edge_runtime.command_parser import VIEW_COUNTS as PARSER_VIEW_COUNTS
 from edge_runtime.completion import read_commands
 from edge_runtime.errors import BundleError, DataError, ImageError
@@ -51,6 +51,7 @@ def test_the_parser_repeats_what_it_may_not_import() -> None:
     assert PARSER_CLASS_CODES == CLASS_CODES
     assert OUTPUT_FORMATS == FORMATS
     assert PARSER_VIEW_COUNTS == VIEW_COUNTS
+    assert ("auto", *ENGINES) == ENGINE_CHOICES
     assert set(read_commands()) == set(COMMANDS)
 
 
@@ -343,4 +344,4 @@ def test_bash_completes_commands_flags_and_values(capsys: pytest.CaptureFixture[
 
     assert complete("dermedge", "p") == {"predict"}
     assert complete("dermedge", "predict", "--pre") == {"--precision"}
-    assert complete("dermedge", "predict", "--engine", "") == {"auto", "onnx", "tflite"}
+    assert complete("dermedge", "predict", "--engine", "") == set(ENGINE_CHOICES)
