@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional
+from torchvision.transforms.v2 import functional as torchvision_functional
 
 from edge_runtime.errors import DataError
 from train.augment import PRESETS, Augmentation, augment, find_preset, resize_batch
-from train.augment_camera import change_sharpness, cut_out, draw_hairs
+from train.augment_camera import blur, change_sharpness, cut_out, draw_hairs
 from train.augment_colour import change_colours, draw_colour_matrices, shade
 from train.augment_geometry import draw_matrices, warp
 from train.configuration import TrainingConfiguration
@@ -69,6 +70,13 @@ def test_sampling_grid_is_torchs(batch: torch.Tensor) -> None:
     grid = functional.affine_grid(matrices, [8, 3, 32, 32], align_corners=False)
     expected = functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
     assert torch.allclose(warp(pictures, 32, PRESETS["extreme"], seeded(4)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("deviation", "kernel"), [(1.0, 5), (2.0, 9)])
+def test_blur_is_torchvisions(batch: torch.Tensor, deviation: float, kernel: int) -> None:
+    pictures = batch.permute(0, 3, 1, 2).float() / 255
+    expected = torchvision_functional.gaussian_blur(pictures, [kernel, kernel], [deviation, deviation])
+    assert torch.allclose(blur(pictures, deviation), expected, atol=1e-6)
 
 
 def test_flips_alone_only_mirror(batch: torch.Tensor) -> None:

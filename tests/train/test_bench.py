@@ -16,4 +16,4 @@ def test_reports_loop_against_bare(tmp_path: Path, capsys: pytest.CaptureFixture
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["images"] == 10
     assert row["ratio"] > 0
-    assert row["peak_own_memory_mb"] > 0
+    assert 0 < row["peak_own_memory_mb"] <= row["peak_resident_memory_mb"] + 1
