@@ -4,6 +4,11 @@ The temperature, the "not sure" threshold and the "not a dermatoscopic image" th
 the outlier score itself from training pictures. They are written into the checkpoint and travel into the bundle.
 
     python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.02
+
+Two things can be set besides. ``--prior-shift`` moves the answers from balanced classes (a model learnt with logit
+adjustment) towards the frequencies of the training part: more accuracy, less balanced accuracy (Menon et al., ICLR
+2021). ``--camera-shifts`` fits the temperature also on validation pictures as other cameras would have taken them, so
+that the confidence is not that of the home clinic alone (Ovadia et al., NeurIPS 2019).
 """
 
 from __future__ import annotations
@@ -21,10 +26,12 @@ from tqdm import tqdm
 
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.patient import encode_patient
+from train.augment import augment, find_preset
 from train.calibration import apply_temperature, choose_not_sure_threshold, fit_temperature
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
 from train.evaluation_data import SelectedPictures, read_evaluation_data
-from train.metrics import expected_calibration_error
+from train.losses import class_counts
+from train.metrics import expected_calibration_error, summary_metrics
 from train.models import LesionModel, normalise
 from train.out_of_distribution import fit_outlier_score, outlier_extra, outlier_threshold
 from train.records import LesionRecord
@@ -39,6 +46,11 @@ COVERAGE = 0.9
 FALSE_ALARM_RATE = 0.02
 FIT_PICTURES = 1500
 """Training pictures that the outlier score is fitted on: enough for its 64 directions."""
+
+SHIFT_PRESET = "strong"
+"""The augmentation that stands for other cameras: light, colour, framing and sharpness."""
+
+PRIOR_SHIFT_KEY = "prior_shift"
 
 _BATCH = 32
 
@@ -58,13 +70,21 @@ def fit_calibration(
     *,
     coverage: float = COVERAGE,
     false_alarm_rate: float = FALSE_ALARM_RATE,
+    camera_shifts: int = 0,
 ) -> Checkpoint:
-    """Return the checkpoint with temperature, thresholds and outlier score fitted; its weights are not touched."""
+    """Return the checkpoint with temperature, thresholds and outlier score fitted; its weights are not touched.
+
+    The temperature is fitted on the validation pictures and ``camera_shifts`` augmented copies of each.
+    """
     model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learnt, _ = pooled_and_logits(model, checkpoint, training, "features of training pictures")
     pooled, logits = pooled_and_logits(model, checkpoint, validation, "features of validation pictures")
     truth = np.array([record.label for record in validation.records])
-    temperature = fit_temperature(logits, truth)
+    shifted = [
+        pooled_and_logits(model, checkpoint, shifted_sample(validation, copy), "camera shifts")[1]
+        for copy in range(camera_shifts)
+    ]
+    temperature = fit_temperature(np.concatenate([logits, *shifted]), np.tile(truth, 1 + camera_shifts))
     probabilities = apply_temperature(logits, temperature)
     score = fit_outlier_score(learnt)
     scores = score.from_pooled(torch.from_numpy(pooled)).numpy()
@@ -78,6 +98,30 @@ def fit_calibration(
     )
 
 
+def shifted_sample(sample: Sample, seed: int) -> Sample:
+    """The same pictures as other cameras would have taken them, one draw of the preset each."""
+    generator = torch.Generator().manual_seed(seed)
+    preset = find_preset(SHIFT_PRESET)
+    changed = []
+    for start in range(0, len(sample.records), _BATCH):
+        batch = torch.from_numpy(np.ascontiguousarray(sample.pictures[start : start + _BATCH]))
+        drawn = augment(batch, batch.shape[1], preset, generator)
+        changed.append((drawn * 255.0).round_().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return Sample(np.concatenate(changed), sample.records)
+
+
+def shift_prior(checkpoint: Checkpoint, counts: NDArray[np.int64], strength: float) -> Checkpoint:
+    """Return the checkpoint with ``strength`` times the log frequency of each class added to its logit.
+
+    ``counts`` are pictures per class, (C,). A shift that an earlier call made is taken back first.
+    """
+    frequency = np.log(np.maximum(counts, 1) / counts.sum())
+    offset = (strength - checkpoint.extra.get(PRIOR_SHIFT_KEY, 0.0)) * frequency
+    state = dict(checkpoint.state_dict)
+    state["head.classifier.bias"] = state["head.classifier.bias"] + torch.from_numpy(offset).float()
+    return dataclasses.replace(checkpoint, state_dict=state, extra={**checkpoint.extra, PRIOR_SHIFT_KEY: strength})
+
+
 def calibrate_checkpoint(
     path: Path,
     training: Sample,
@@ -85,10 +129,21 @@ def calibrate_checkpoint(
     *,
     coverage: float = COVERAGE,
     false_alarm_rate: float = FALSE_ALARM_RATE,
+    camera_shifts: int = 0,
+    prior: tuple[NDArray[np.int64], float] | None = None,
 ) -> Checkpoint:
-    """Fit and write a checkpoint in place, atomically; print what was found and return it."""
+    """Fit and write a checkpoint in place, atomically; print what was found and return it.
+
+    ``prior`` are pictures per class and the strength for :func:`shift_prior`; nothing is shifted without.
+    """
+    checkpoint = load_checkpoint(path)
     checkpoint = fit_calibration(
-        load_checkpoint(path), training, validation, coverage=coverage, false_alarm_rate=false_alarm_rate
+        checkpoint if prior is None else shift_prior(checkpoint, *prior),
+        training,
+        validation,
+        coverage=coverage,
+        false_alarm_rate=false_alarm_rate,
+        camera_shifts=camera_shifts,
     )
     save_checkpoint(checkpoint, path)
     print(
@@ -148,22 +203,44 @@ def main(arguments: list[str] | None = None) -> int:
         data = read_evaluation_data(
             facts, flags.data, part, split_file=None, runs=flags.runs_folder, cache=flags.cache_folder
         )
+        if part == "train":
+            counts = class_counts(np.array([record.label for record in data.records]))
         data = data.subset(evenly_spaced(range(len(data.records)), FIT_PICTURES)) if part == "train" else data
         samples[part] = Sample(data.pictures, data.records)
-    before = load_checkpoint(path).temperature
+    old = load_checkpoint(path)
     checkpoint = calibrate_checkpoint(
         path,
         samples["train"],
         samples["validation"],
         coverage=flags.coverage,
         false_alarm_rate=flags.false_alarm_rate,
+        camera_shifts=flags.camera_shifts,
+        prior=None if flags.prior_shift is None else (counts, flags.prior_shift),
     )
     logits = CheckpointSubject(path).answer(samples["validation"].pictures[:], samples["validation"].records)
     truth = np.array([record.label for record in samples["validation"].records])
-    raw = apply_temperature(logits * checkpoint.temperature, before)
+    raw = apply_temperature(logits * checkpoint.temperature, old.temperature)
     errors = [expected_calibration_error(truth, one) for one in (raw, apply_temperature(logits))]
-    print(f"expected calibration error {errors[0]:.3f} before, {errors[1]:.3f} after\nwritten: {path}")
+    print(f"expected calibration error {errors[0]:.3f} before, {errors[1]:.3f} after")
+    print(prior_shift_table(logits * checkpoint.temperature, truth, counts, checkpoint.extra.get(PRIOR_SHIFT_KEY, 0.0)))
+    print(f"written: {path}")
     return 0
+
+
+def prior_shift_table(
+    logits: NDArray[np.floating], truth: NDArray[np.int64], counts: NDArray[np.int64], current: float
+) -> str:
+    """What other strengths of the prior shift would do to the validation figures: one line each, for the choice."""
+    frequency = np.log(np.maximum(counts, 1) / counts.sum())
+    lines = ["prior shift  accuracy  balanced accuracy  macro F1   (validation part)"]
+    for strength in sorted({*np.linspace(0.0, 1.0, 6).round(2).tolist(), current}):
+        figures = summary_metrics(truth, apply_temperature(logits + (strength - current) * frequency))
+        mark = "  <- this checkpoint" if strength == current else ""
+        lines.append(
+            f"{strength:11.2f} {figures['accuracy']:9.1%} {figures['balanced_accuracy']:18.1%} "
+            f"{figures['macro_f1']:9.3f}{mark}"
+        )
+    return "\n".join(lines)
 
 
 def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
@@ -179,6 +256,15 @@ def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--false-alarm-rate", type=float, default=FALSE_ALARM_RATE, help="share of lesions that may be refused"
     )
+    parser.add_argument(
+        "--camera-shifts",
+        type=int,
+        default=0,
+        help="augmented copies of each picture that the temperature is fitted on",
+    )
+    parser.add_argument(
+        "--prior-shift", type=float, help="0: answers as learnt, 1: by the training part's class frequencies"
+    )
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are")
     parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures")
     flags = parser.parse_args(arguments)
@@ -186,6 +272,10 @@ def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
         raise DataError(f"--coverage: expected a fraction above 0 and at most 1, found {flags.coverage}")
     if not 0 <= flags.false_alarm_rate < 1:
         raise DataError(f"--false-alarm-rate: expected a fraction from 0 to below 1, found {flags.false_alarm_rate}")
+    if not 0 <= flags.camera_shifts <= 20:
+        raise DataError(f"--camera-shifts: expected 0 to 20, found {flags.camera_shifts}")
+    if flags.prior_shift is not None and not -1 <= flags.prior_shift <= 2:
+        raise DataError(f"--prior-shift: expected -1 to 2, found {flags.prior_shift}")
     return flags
 
 

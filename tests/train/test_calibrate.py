@@ -11,7 +11,16 @@ import torch
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import DataError
-from train.calibrate import Sample, evenly_spaced, main, pooled_and_logits
+from train.calibrate import (
+    Sample,
+    evenly_spaced,
+    fit_calibration,
+    main,
+    pooled_and_logits,
+    prior_shift_table,
+    shift_prior,
+    shifted_sample,
+)
 from train.calibration import apply_temperature, fit_temperature
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
 from train.evaluation_data import read_evaluation_data
@@ -110,4 +119,54 @@ def test_evenly_spaced_positions_reach_from_first_to_last():
 @pytest.mark.parametrize(("flag", "value"), [("--coverage", "0"), ("--coverage", "1.2"), ("--false-alarm-rate", "1")])
 def test_fractions_out_of_range_are_refused(work, flag, value):
     with pytest.raises(DataError, match=flag):
+        main([*flags(work), flag, value])
+
+
+def test_the_prior_shift_adds_log_frequencies_and_does_not_add_up(work):
+    before = load_checkpoint(work / "runs" / "first" / "before.pt")
+    counts = np.array([10, 20, 30, 0, 40, 100, 50])
+    bias = "head.classifier.bias"
+    shifted = shift_prior(before, counts, 0.5)
+    expected = before.state_dict[bias].numpy() + 0.5 * np.log(np.maximum(counts, 1) / counts.sum())
+    np.testing.assert_allclose(shifted.state_dict[bias].numpy(), expected, rtol=1e-5)
+    again = shift_prior(shift_prior(shifted, counts, 1.0), counts, 0.5)
+    np.testing.assert_allclose(again.state_dict[bias].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        shift_prior(again, counts, 0.0).state_dict[bias].numpy(), before.state_dict[bias].numpy(), atol=1e-6
+    )
+
+
+def test_the_table_of_prior_shifts_says_what_the_shifted_checkpoint_answers():
+    generator = np.random.default_rng(0)
+    truth = np.arange(210) % 7
+    logits = generator.normal(size=(210, 7)) + 2.0 * np.eye(7)[truth]
+    counts = np.array([1, 2, 3, 4, 5, 80, 5])
+    row = next(
+        line for line in prior_shift_table(logits, truth, counts, 0.0).splitlines() if line.startswith("       1.00")
+    )
+    answers = (logits + np.log(counts / counts.sum())).argmax(axis=1)
+    assert row.split()[1] == f"{(answers == truth).mean():.1%}"
+
+
+def test_camera_shifts_take_part_in_the_temperature(work):
+    path = work / "runs" / "first" / "best.pt"
+    checkpoint, validation, training = load_checkpoint(path), part(work, "validation"), part(work, "train")
+    fitted = fit_calibration(checkpoint, training, validation, camera_shifts=1)
+    model = build_checkpoint_model(checkpoint)
+    copies = [validation, shifted_sample(validation, 0)]
+    assert not np.array_equal(copies[0].pictures[:], copies[1].pictures)
+    logits = np.concatenate([pooled_and_logits(model, checkpoint, one, "test")[1] for one in copies])
+    truth = np.array([record.label for record in validation.records])
+    assert fitted.temperature == pytest.approx(fit_temperature(logits, np.tile(truth, 2)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--camera-shifts", "21", "--camera-shifts: expected 0 to 20, found 21"),
+        ("--prior-shift", "3", "--prior-shift: expected -1 to 2, found 3.0"),
+    ],
+)
+def test_shifts_out_of_range(work, flag, value, message):
+    with pytest.raises(DataError, match=message):
         main([*flags(work), flag, value])
