@@ -44,6 +44,9 @@ def with_metadata(graph: bytes, role_graph: RoleGraph, name: str, description: s
     """Return the file with metadata inside and, for a role that answers with classes, the labels behind it."""
     model = read_model(graph)
     packed = _pack(role_graph, name, description, licence)
+    for buffer in model.buffers:  # what is no array is written byte by byte in Python, minutes for a network
+        if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
     model.buffers.append(_buffer(packed))
     entry = MetadataT()
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers) - 1

@@ -60,14 +60,15 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
 def judge_fold(configuration: TrainingConfiguration) -> dict[str, float]:
     """Figures of a fold's ``best.pt`` on its validation part in fp32; keeps the answers in ``validation.npz``.
 
-    ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the other.
+    Pictures are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
+    other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the other.
     """
     data = prepare_data(configuration)
     dataset = data.dataset("validation")
     checkpoint = load_checkpoint(configuration.run_folder / "best.pt")
     compute = choose_compute(configuration.device, "fp32")
     model = build_checkpoint_model(checkpoint).to(compute.device)
-    logits = predict_logits(model, dataset, compute, size=checkpoint.input_size)
+    logits = predict_logits(model, dataset, compute, size=configuration.image_size_at(configuration.total_epochs - 1))
     with replacing(configuration.run_folder / "validation.npz") as temporary, temporary.open("wb") as file:
         ids = [data.records[index].image_id for index in data.split.indices(data.records, "validation")]
         np.savez(file, image_ids=np.array(ids), logits=logits, truth=dataset.labels)

@@ -42,6 +42,8 @@ def test_folds_report_mean_and_deviation(
         assert [parts[image_id] for image_id in answers["image_ids"]] == ["validation"] * len(answers["truth"])
         validated += list(answers["image_ids"])
         assert balanced_accuracy(answers["truth"], answers["logits"].argmax(1)) == pytest.approx(values[fold])
+        last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+        assert summary["folds"][fold]["log_loss"] == pytest.approx(last["log_loss"], rel=0.05), "the same size twice"
     assert len(validated) == len(set(validated))
     assert (tmp_path / "latest").read_text() == "cv/fold-2\n"
     capsys.readouterr()
