@@ -61,7 +61,8 @@ def judge_fold(configuration: TrainingConfiguration) -> dict[str, float]:
     """Figures of a fold's ``best.pt`` on its validation part in fp32; keeps the answers in ``validation.npz``.
 
     Pictures are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
-    other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the other.
+    other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the
+    other.
     """
     data = prepare_data(configuration)
     dataset = data.dataset("validation")
