@@ -25,7 +25,10 @@ OpenPage = Callable[..., Page]
 if not runs_on_device() and os.environ.get("DERMEDGE_REQUIRE_BROWSER") != "1":
     pytest.skip("the browser's parts are not built (npm ci && npm run build in webapp/)", allow_module_level=True)
 
-PICTURES = 50
+PICTURES = 60
+SIZES = ((224, 224), (600, 450), (1024, 768), (97, 301), (3, 5), (1500, 1100), (225, 223))
+LARGE_SIZES = ((1792, 1800), (2593, 1945), (4000, 3000), (1801, 2399), (3001, 2690))
+"""JPEGs of these sizes are decoded at a quarter or an eighth, as a phone's pictures are."""
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +38,15 @@ def varied_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     dice = random.Random(7)
     paths = []
     for number in range(PICTURES):
-        width, height = dice.choice(((224, 224), (600, 450), (1024, 768), (97, 301), (3, 5), (1500, 1100), (225, 223)))
-        noise = np.random.default_rng(number).integers(0, 256, size=(9, 13, 3), dtype=np.uint8)
+        width, height = dice.choice(LARGE_SIZES if number % 5 == 1 else SIZES)
+        noise = np.random.default_rng(number).integers(0, 256, size=(90, 130, 3), dtype=np.uint8)
         image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
         options: dict[str, object] = {}
         if number % 10 == 3:
             image = ImageOps.grayscale(image)
-        if number % 10 == 5:
+        if number % 10 in (5, 6):
             exif = Image.Exif()
-            exif[0x0112] = dice.choice((3, 6, 8))
+            exif[0x0112] = 1 + number // 10 + number % 10 - 5
             options["exif"] = exif
         if number % 3:
             options |= {"quality": dice.choice((60, 90, 97)), "subsampling": dice.choice((0, 1, 2))}
@@ -88,17 +91,15 @@ def ask_device(page: Page, path: Path, explain_class: str | None = None) -> dict
 
 
 def seen_by_browser(page: Page, path: Path) -> np.ndarray:
-    """Return what the browser would hand to the model: uint8 (224, 224, 3)."""
+    """Return what the graphs get to see in the browser: uint8 (224, 224, 3)."""
     data = page.evaluate(
         """async (data) => {
             const script = document.querySelector("script[type=module]").src;
-            const { stretchToSquare } = await import(new URL("resample.js", script).href);
+            const load = (name) => import(new URL(name, script).href);
+            const [{ loadImage }, { device }] = await Promise.all([load("picture.js"), load("boot.js")]);
+            const jpegDecoder = await WebAssembly.compileStreaming(fetch(`${device.runtime}jpeg-turbo.wasm`));
             const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-            const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
-            const { width, height } = bitmap;
-            const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-            context.drawImage(bitmap, 0, 0);
-            const square = stretchToSquare(context.getImageData(0, 0, width, height).data, width, height, 224);
+            const square = await loadImage(new File([bytes], "picture"), { size: 224, maxPixels: 30e6, jpegDecoder });
             let text = "";
             for (const byte of square) text += String.fromCharCode(byte);
             return btoa(text);
@@ -106,6 +107,18 @@ def seen_by_browser(page: Page, path: Path) -> np.ndarray:
         base64.b64encode(path.read_bytes()).decode(),
     )
     return np.frombuffer(base64.b64decode(data), dtype=np.uint8).reshape(224, 224, 3)
+
+
+def test_first_visit_keeps_all_that_the_device_needs(offline_page: Page) -> None:
+    kept = offline_page.evaluate(
+        """async () => {
+            const names = (await caches.keys()).filter((name) => name.startsWith("dermedge-shell-"));
+            const requests = await Promise.all(names.map(async (name) => (await caches.open(name)).keys()));
+            return requests.flat().map(({ url }) => new URL(url).pathname.split("/").pop());
+        }"""
+    )
+    assert {"", "main.js", "device-worker.js", "jpeg-turbo.wasm"} <= set(kept)
+    assert any(name.startswith("litert_wasm") and name.endswith(".wasm") for name in kept)
 
 
 def test_preprocessing_is_bit_exact(offline_page: Page, varied_pictures: list[Path]) -> None:

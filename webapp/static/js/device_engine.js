@@ -3,6 +3,8 @@
 import { classNames, device, model, texts } from "./boot.js";
 import { AnswerError, authorization } from "./server_engine.js";
 
+const PATIENCE = 5000; // milliseconds
+
 let worker = null;
 let loading = null;
 let counter = 0;
@@ -26,6 +28,7 @@ export function load() {
 
 async function start() {
   worker?.terminate();
+  await serviceWorkerInCharge();
   worker = new Worker(device.worker);
   worker.addEventListener("message", ({ data: { id, result, error } }) => {
     const { resolve, reject } = waiting.get(id);
@@ -49,6 +52,13 @@ async function start() {
     maxPixels: model.limits.max_pixels,
     codes: Object.keys(classNames),
   });
+}
+
+/** On the very first visit: the engine's files are only kept for later if the service worker sees them being fetched. */
+async function serviceWorkerInCharge() {
+  if (!navigator.serviceWorker || navigator.serviceWorker.controller) return;
+  const taken = new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
+  await Promise.race([taken, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
 }
 
 function ask(task, details) {

@@ -2,7 +2,7 @@
 // The same steps as edge_runtime.classifier: decode, stretch, features, head, softmax in double precision, explain.
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
-import { stretchToSquare } from "./resample.js";
+import { loadImage } from "./picture.js";
 
 let graphs = null;
 let setup = null;
@@ -42,7 +42,8 @@ async function load({ runtime, files, headers, ...rest }) {
   await loadLiteRt(runtime);
   graphs = {};
   for (const [index, role] of roles.entries()) graphs[role] = await loadAndCompile(data[index], { accelerator: "wasm" });
-  setup = rest;
+  const jpegDecoder = await WebAssembly.compileStreaming(fetch(`${runtime}jpeg-turbo.wasm`));
+  setup = { ...rest, jpegDecoder };
   await forgetOthers(roles.map((role) => files[role]));
   const size = setup.size;
   await run(graphs.features, { image_nhwc: new Tensor(new Uint8Array(size * size * 3), [1, size, size, 3]) }); // warm up
@@ -61,20 +62,6 @@ async function run(graph, inputs) {
 
 const shapeOf = (tensor) => Array.from(tensor.type.layout.dimensions);
 
-/** The picture as the graphs take it: uint8, size × size × 3. */
-async function decode(file) {
-  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-  const { width, height } = bitmap;
-  if (width * height > setup.maxPixels) throw new Error("too many pixels");
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff"; // what is transparent counts as white, as everywhere in this project
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const { data } = context.getImageData(0, 0, width, height);
-  return stretchToSquare(data, width, height, setup.size);
-}
-
 function softmax(logits) {
   const peak = Math.max(...logits);
   const exponentials = Array.from(logits, (logit) => Math.exp(logit - peak));
@@ -91,7 +78,7 @@ function verdictOf(confidence, outlierScore) {
 /** The API's answer, and where it was made. */
 async function predict({ file, name, explainClass, patient }) {
   const started = performance.now();
-  const image = await decode(file);
+  const image = await loadImage(file, setup);
   const decoded = performance.now();
   const { size, codes } = setup;
   const { feature_map: features } = await run(graphs.features, { image_nhwc: new Tensor(new Uint8Array(image.buffer), [1, size, size, 3]) });

@@ -17,40 +17,46 @@ const cubic = {
   },
 };
 
-/** For each output position: the first input position, and the weights from there on. */
+/**
+ * For each output position: the first input position, how many count, and their weights from position × span on.
+ * Flat arrays, because the loops over them are where the time goes.
+ */
 function coefficients(filter, inputSize, outputSize) {
   const scale = inputSize / outputSize;
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
-  const perStretch = 1 / stretch;
-  return Array.from({ length: outputSize }, (_, position) => {
+  const span = Math.ceil(support) * 2 + 1;
+  const firsts = new Int32Array(outputSize);
+  const counts = new Int32Array(outputSize);
+  const weights = new Float64Array(outputSize * span);
+  for (let position = 0; position < outputSize; position++) {
     const center = (position + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - support + 0.5));
-    const last = Math.min(inputSize, Math.trunc(center + support + 0.5));
-    const weights = new Float64Array(last - first);
+    const count = Math.min(inputSize, Math.trunc(center + support + 0.5)) - first;
+    const own = weights.subarray(position * span, position * span + count);
     let sum = 0;
-    for (let x = 0; x < weights.length; x++) sum += weights[x] = filter.weigh((x + first - center + 0.5) * perStretch);
-    if (sum !== 0) for (let x = 0; x < weights.length; x++) weights[x] /= sum;
-    return { first, weights };
-  });
+    for (let x = 0; x < count; x++) sum += own[x] = filter.weigh((x + first - center + 0.5) * (1 / stretch));
+    if (sum !== 0) for (let x = 0; x < count; x++) own[x] /= sum;
+    firsts[position] = first;
+    counts[position] = count;
+  }
+  return { span, firsts, counts, weights };
 }
 
-function fixedPoint({ first, weights }) {
+function fixedPoint({ weights, ...rest }) {
   const one = 1 << PRECISION_BITS;
-  return { first, weights: Int32Array.from(weights, (w) => Math.trunc(w < 0 ? w * one - 0.5 : w * one + 0.5)) };
+  return { ...rest, weights: Int32Array.from(weights, (weight) => Math.trunc(weight * one + 0.5)) };
 }
-
-const clip = (sum) => Math.min(255, Math.max(0, sum >> PRECISION_BITS));
 
 /**
  * Stretch an RGBA picture (canvas order) to size × size RGB with the antialiased triangle filter.
  * Equal to Image.resize((size, size), Resampling.BILINEAR) on the same pixels.
  */
 export function stretchToSquare(rgba, width, height, size) {
-  const columns = coefficients(triangle, width, size).map(fixedPoint);
-  const rows = coefficients(triangle, height, size).map(fixedPoint);
-  if (verticalFirst(width, height, size)) return alongRows(alongColumns(rgba, width, rows, 4), width, size, columns, 4);
-  return alongColumns(alongRows(rgba, width, height, columns, 4), size, rows, 3);
+  const columns = fixedPoint(coefficients(triangle, width, size));
+  const rows = fixedPoint(coefficients(triangle, height, size));
+  if (verticalFirst(width, height, size)) return alongRows(alongColumns(rgba, width * 4, rows, size), width, size, columns, size);
+  return alongColumns(alongRows(rgba, width, height, columns, size), size * 3, rows, size);
 }
 
 /** Pillow 13 takes the passes in the cheaper order; each rounds to whole numbers, so the order shows. */
@@ -58,56 +64,53 @@ export function verticalFirst(width, height, size) {
   return height > size && 2 * width < height + size;
 }
 
-/** Resample every row: pixels of `channels` bytes in, RGB out. */
-function alongRows(source, width, height, columns, channels) {
-  const target = new Uint8ClampedArray(columns.length * height * 3);
+/** Resample every row: RGBA in, RGB out. The triangle's weights are positive, so no sum leaves 0..255. */
+function alongRows(source, width, height, { span, firsts, counts, weights }, size) {
+  const target = new Uint8Array(size * height * 3);
   for (let y = 0, at = 0; y < height; y++) {
-    const row = y * width * channels;
-    for (const { first, weights } of columns) {
+    for (let x = 0; x < size; x++, at += 3) {
       let red = HALF, green = HALF, blue = HALF;
-      for (let i = 0, from = row + first * channels; i < weights.length; i++, from += channels) {
+      const end = x * span + counts[x];
+      for (let i = x * span, from = (y * width + firsts[x]) * 4; i < end; i++, from += 4) {
         const weight = weights[i];
-        red += source[from] * weight;
-        green += source[from + 1] * weight;
-        blue += source[from + 2] * weight;
+        red = (red + Math.imul(source[from], weight)) | 0;
+        green = (green + Math.imul(source[from + 1], weight)) | 0;
+        blue = (blue + Math.imul(source[from + 2], weight)) | 0;
       }
-      target[at++] = clip(red);
-      target[at++] = clip(green);
-      target[at++] = clip(blue);
+      target[at] = red >> PRECISION_BITS;
+      target[at + 1] = green >> PRECISION_BITS;
+      target[at + 2] = blue >> PRECISION_BITS;
     }
   }
   return target;
 }
 
-/** Resample every column; keeps the number of channels. */
-function alongColumns(source, width, rows, channels) {
-  const stride = width * channels;
-  const target = new Uint8ClampedArray(stride * rows.length);
-  rows.forEach(({ first, weights }, y) => {
+/** Resample every column of rows of `stride` bytes. */
+function alongColumns(source, stride, { span, firsts, counts, weights }, size) {
+  const target = new Uint8Array(stride * size);
+  for (let y = 0; y < size; y++) {
+    const end = y * span + counts[y];
     for (let x = 0; x < stride; x++) {
       let sum = HALF;
-      for (let i = 0, from = first * stride + x; i < weights.length; i++, from += stride) sum += source[from] * weights[i];
-      target[y * stride + x] = clip(sum);
+      for (let i = y * span, from = firsts[y] * stride + x; i < end; i++, from += stride) {
+        sum = (sum + Math.imul(source[from], weights[i])) | 0;
+      }
+      target[y * stride + x] = sum >> PRECISION_BITS;
     }
-  });
+  }
   return target;
 }
 
 /** Enlarge a map (array of rows) to size × size bicubically, as Pillow does with 32-bit floats. */
 export function enlarge(map, size) {
-  const rowCount = map.length, columnCount = map[0].length;
-  const columns = coefficients(cubic, columnCount, size);
-  const rows = coefficients(cubic, rowCount, size);
-  const wide = map.map((row) => Float32Array.from(columns, ({ first, weights }) =>
-    weights.reduce((sum, weight, i) => sum + row[first + i] * weight, 0)));
-  const enlarged = new Float32Array(size * size);
-  for (let y = 0; y < size; y++) {
-    const { first, weights } = rows[y];
-    for (let x = 0; x < size; x++) {
-      let sum = 0;
-      for (let i = 0; i < weights.length; i++) sum += wide[first + i][x] * weights[i];
-      enlarged[y * size + x] = sum;
-    }
-  }
-  return enlarged;
+  const columns = coefficients(cubic, map[0].length, size);
+  const rows = coefficients(cubic, map.length, size);
+  const wide = map.map((row) => new Float32Array(size).map((_, x) => weightedSum(columns, x, (column) => row[column])));
+  return new Float32Array(size * size).map((_, at) => weightedSum(rows, Math.trunc(at / size), (row) => wide[row][at % size]));
+}
+
+function weightedSum({ span, firsts, counts, weights }, position, valueAt) {
+  let sum = 0;
+  for (let i = 0; i < counts[position]; i++) sum += valueAt(firsts[position] + i) * weights[position * span + i];
+  return sum;
 }
