@@ -10,6 +10,7 @@ machine. The ratio of a turn is the loop's images per second over the bare pass'
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import resource
@@ -41,7 +42,8 @@ GROWTH_SIZES = (500, 5000)
 
 def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds: int, steps: int) -> dict[str, Any]:
     """Images per second of the loop and of the bare passes over ``rounds`` turns of ``steps`` each; medians."""
-    learner = make_learner(configuration, dataset.labels, None, Workers())
+    with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+        learner = make_learner(configuration, dataset.labels, None, Workers())
     learner.begin(only_new=False)
     batches = epoch_batches(dataset.labels, configuration.batch_size, configuration.seed, 0)
     needed = [batches[index % len(batches)] for index in range(rounds * steps + 2)]
@@ -149,12 +151,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--augmentation", default="seed", help="preset (default: seed)")
     parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help=f"default: {INPUT_SIZE}")
     parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--ema", type=float, default=0.0, help="decay of averaged weights, default: 0, none")
+    parser.add_argument("--precision", default="auto", help="default: auto")
+    parser.add_argument("--threads", type=int, help="processor threads, default: torch's choice")
     parser.add_argument("--rounds", type=int, default=7, help="turns of both, default: 7")
     parser.add_argument("--steps", type=int, default=4, help="steps a turn, default: 4")
     parser.add_argument(
         "--images", type=int, help=f"made-up pictures; default: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}"
     )
-    parser.add_argument("--cache-folder", type=Path, default=Path(TrainingConfiguration.cache_folder))
+    parser.add_argument(
+        "--cache-folder",
+        type=Path,
+        default=Path(TrainingConfiguration.cache_folder),
+        help=f"where the made-up pictures are kept (default: {TrainingConfiguration.cache_folder})",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     flags = parser.parse_args(arguments)
     names = {option.name for option in dataclasses.fields(TrainingConfiguration)}
@@ -162,6 +172,8 @@ def main(arguments: list[str] | None = None) -> int:
     options |= {"cache_folder": str(flags.cache_folder), "init": "none"}
     configuration = TrainingConfiguration(**options)
     check_configuration(configuration)
+    if configuration.threads is not None:
+        torch.set_num_threads(configuration.threads)
     if flags.images is None:
         given = [one for one in (arguments if arguments is not None else sys.argv[1:]) if one != "--json"]
         results = _measure_growth(given)

@@ -13,7 +13,19 @@ from train.bench import main
 def test_reports_loop_against_bare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--architecture", "tiny", "--image-size", "32", "--batch-size", "4", "--rounds", "2", "--steps", "1"]
     assert main([*flags, "--images", "10", "--cache-folder", str(tmp_path), "--json"]) == 0
-    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    row = json.loads(capsys.readouterr().out)
     assert row["images"] == 10
     assert row["ratio"] > 0
     assert 0 < row["peak_own_memory_mb"] <= row["peak_resident_memory_mb"] + 1
+
+
+def test_growth_is_measured_in_a_process_for_each_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.bench.GROWTH_SIZES", (4, 8))
+    flags = ["--architecture", "mobilenet_v3_small", "--image-size", "32", "--batch-size", "2", "--rounds", "1"]
+    assert main([*flags, "--steps", "1", "--threads", "1", "--cache-folder", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("4 pictures: loop ")
+    assert second.startswith("8 pictures: loop ")
+    assert "peak memory " in second
