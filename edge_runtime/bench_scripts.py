@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import onnxruntime
 from PIL import Image
-bundle, picture = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-session = onnxruntime.InferenceSession(f"{bundle}/model.int8.onnx", options, providers=["CPUExecutionProvider"])
-image = np.asarray(Image.open(picture).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
-print(session.run(None, {"image_nhwc": image[None]})[0])
+values = np.asarray(Image.open(sys.argv[1]).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))[None]
+for path in sys.argv[2:]:
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    values = session.run(None, {session.get_inputs()[0].name: values})[0]
+print(values)
 """
 
 _TFLITE = """
@@ -23,14 +24,18 @@ try:
     from ai_edge_litert.interpreter import Interpreter
 except ImportError:
     from tflite_runtime.interpreter import Interpreter
-bundle, picture = sys.argv[1:]
-interpreter = Interpreter(f"{bundle}/model.int8.tflite", num_threads=1)
-interpreter.allocate_tensors()
-image = np.asarray(Image.open(picture).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
-interpreter.invoke()
-print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+values = np.asarray(Image.open(sys.argv[1]).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))[None]
+for path in sys.argv[2:]:
+    interpreter = Interpreter(path, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
+    interpreter.invoke()
+    values = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+print(values)
 """
+
+COLD_START_SCRIPTS = {"onnx": _ONNX, "tflite": _TFLITE}
+"""By engine: what somebody would write who has a picture and the graphs' files in ``sys.argv``."""
 
 LAUNCHER = """
 import os, sys, time
@@ -42,6 +47,3 @@ print(time.perf_counter() - started, usage.ru_maxrss / 1024)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 """Starts the command in its arguments and prints its seconds and its peak memory in MiB."""
-
-COLD_START_SCRIPTS = {"onnx": _ONNX, "tflite": _TFLITE}
-"""By engine; each takes a bundle and a picture and prints probabilities."""

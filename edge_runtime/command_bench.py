@@ -1,10 +1,11 @@
 """``python -m edge_runtime bench``: how close the runtime comes to the bare engine, in one interleaved run.
 
-For every installed engine and precision, one round times: the bare engine call on a ready tensor; Pillow's own decoding
-and scaling of a 600×450 JPEG (pixels); the bytes of that JPEG → prediction; the same with map; and the bytes of a
-12-megapixel JPEG → prediction. What is printed are lower quartiles over all rounds, because other programs only ever
-add time, and ratios, because they hold on any machine. ``--peers`` adds other engines, cold start, memory and folder
-mode (:mod:`edge_runtime.bench_peers`).
+For every installed engine and precision, one round times, in an order that changes: the bare engine call on a ready
+tensor; Pillow's own decoding and scaling of a 600×450 JPEG (pixels); the bytes of that JPEG → prediction; the same with
+map; and the bytes of a 12-megapixel JPEG → prediction. What is printed are lower quartiles over all rounds, because
+other programs only ever add time, and ratios, because they hold on any machine. ``--peers`` adds cold start and memory
+(:mod:`edge_runtime.bench_start`), folder mode (:mod:`edge_runtime.bench_folder`) and other people's engines
+(:mod:`edge_runtime.bench_peers`); :mod:`edge_runtime.bench_report` holds the bars.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.backends import usable_variants
+from edge_runtime.bench_report import bars_as_json, find_bars, print_report
+from edge_runtime.bench_timing import synthetic_jpeg, time_in_turns
 from edge_runtime.bundle import find_bundle
 from edge_runtime.classifier import Classifier
 from edge_runtime.engine_choice import measure_engines, processor_name
@@ -32,44 +34,45 @@ from edge_runtime.preprocessing import load_image_hwc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BARS = {"predict_ratio": 1.25, "explain_ratio": 1.05, "phone_ratio": 3.0, "auto_ratio": 1.1}
-"""What the int8 variants are held to: JPEG → answer ÷ bare, with map ÷ without, 12 megapixels ÷ bare, auto ÷ best."""
-
-_HEADER = (
-    f"{'variant':<13}{'bare ms':>9}{'pixels ms':>11}{'JPEG ms':>9}{'÷ bare':>8}{'÷ both':>8}"
-    f"{'map ms':>9}{'÷ JPEG':>8}{'12 MP ms':>10}{'÷ bare':>8}"
-)
-
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measure all usable variants and print the table, or one JSON object."""
+    """Measure all usable variants and print the tables, or one JSON object; with ``--check`` 1 if a bar is missed."""
     bundle = find_bundle(options.bundle)
     variants = _usable_variants(bundle)
     print(f"measuring {', '.join(variants)} …", file=sys.stderr)
-    rows = measure_variants(bundle, variants, options.threads, options.rounds)
+    jpeg = synthetic_jpeg(600, 450)
+    rows = measure_variants(bundle, variants, jpeg, options.threads, options.rounds)
     result: dict[str, Any] = {
-        "processor": processor_name(), "threads": options.threads, "rounds": options.rounds, "bars": BARS,
-        "rows": rows, **_auto(bundle, rows, options.threads),
+        "processor": processor_name(), "threads": options.threads, "rounds": options.rounds, "rows": rows,
+        **_auto(bundle, rows, options.threads),
     }  # fmt: skip
     if options.peers:
-        from edge_runtime.bench_peers import measure_peers
-
-        result["peers"] = measure_peers(bundle, options.threads, options.rounds)
+        result.update(_measure_around(bundle, jpeg, options.threads, options.rounds))
+    bars = find_bars(result)
     if options.json:
-        print(json.dumps(result))
-        return 0
-    _print_table(result)
-    if options.peers:
-        from edge_runtime.bench_peers import print_peers
-
-        print_peers(result["peers"])
-    return 0
+        print(json.dumps({**result, "bars": bars_as_json(bars)}))
+    else:
+        print_report(result, bars)
+    return int(options.check and not all(bar.inside for bar in bars))
 
 
-def measure_variants(bundle: Path, variants: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
+def _measure_around(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[str, Any]:
+    from edge_runtime.bench_folder import measure_folder
+    from edge_runtime.bench_peers import measure_peers
+    from edge_runtime.bench_start import measure_cold_starts
+
+    print("measuring other engines, cold starts and folder mode …", file=sys.stderr)
+    return {
+        "cold": measure_cold_starts(bundle, jpeg),  # before the others' libraries fill this process's memory
+        "folder": measure_folder(bundle, jpeg),
+        "peers": measure_peers(bundle, jpeg, threads, rounds),
+    }
+
+
+def measure_variants(bundle: Path, variants: list[str], jpeg: bytes, threads: int, rounds: int) -> list[dict[str, Any]]:
     """Return one row of milliseconds and ratios for each variant, all measured in turns."""
     calls: dict[tuple[str, str], Callable[[], object]] = {}
-    jpeg, phone = synthetic_jpeg(600, 450), synthetic_jpeg(4000, 3000)
+    phone = synthetic_jpeg(4000, 3000)
     for variant in variants:
         engine, precision = variant.split("-")
         classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads)
@@ -79,37 +82,8 @@ def measure_variants(bundle: Path, variants: list[str], threads: int, rounds: in
     return [_row(variant, timings) for variant in variants]
 
 
-def synthetic_jpeg(width: int, height: int) -> bytes:
-    """Return a JPEG of smooth blobs and fine noise, whose decoding costs about as much as a photograph's."""
-    generator = np.random.default_rng(0)
-    coarse = generator.integers(60, 220, size=(9, 12, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
-    noisy = np.clip(smooth + generator.integers(-6, 7, size=smooth.shape), 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(noisy).save(buffer, format="JPEG", quality=90)
-    return buffer.getvalue()
-
-
-def time_in_turns(calls: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
-    """Call each in turn, ``rounds`` times after three warm-up rounds; return lower quartiles in milliseconds."""
-    durations: dict[Any, list[float]] = {key: [] for key in calls}
-    for number in range(rounds + 3):
-        for key, call in calls.items():
-            started = perf_counter()
-            call()
-            if number >= 3:
-                durations[key].append(1e3 * (perf_counter() - started))
-    return {key: lower_quartile(values) for key, values in durations.items()}
-
-
-def lower_quartile(values: list[float]) -> float:
-    """Return the value that a quarter of the others lie below."""
-    return sorted(values)[len(values) // 4]
-
-
 def _usable_variants(bundle: Path) -> list[str]:
-    installed = installed_engines()
-    variants = [name for name in sorted(read_manifest(bundle).variants) if name.split("-")[0] in installed]
+    variants = usable_variants(read_manifest(bundle).variants)
     if not variants:
         raise EngineError(f"{bundle}: no engine is installed for any of its variants")
     return variants
@@ -157,24 +131,3 @@ def _auto(bundle: Path, rows: list[dict[str, Any]], threads: int) -> dict[str, A
     timings = measure_engines(bundle, read_manifest(bundle), list(bare), "int8", threads)
     choice = min(timings, key=timings.__getitem__)
     return {"auto": choice, "auto_ratio": bare[choice] / min(bare.values())}
-
-
-def _print_table(result: dict[str, Any]) -> None:
-    conditions = f"{result['threads']} thread(s), lower quartiles of {result['rounds']} interleaved rounds"
-    print(f"{result['processor']}, {conditions}")
-    print(_HEADER)
-    for row in result["rows"]:
-        print(
-            f"{row['variant']:<13}{row['bare_ms']:>9.2f}{row['pixels_ms']:>11.2f}{row['predict_ms']:>9.2f}"
-            f"{row['predict_ratio']:>8.2f}{row['floor_ratio']:>8.2f}{row['explain_ms']:>9.2f}"
-            f"{row['explain_ratio']:>8.2f}{row['phone_ms']:>10.2f}{row['phone_ratio']:>8.2f}"
-        )
-    print(f"auto picks {result['auto']}: {result['auto_ratio']:.2f} × the best of the engines at int8")
-    over = [
-        f"{row['variant']} {name.removesuffix('_ratio')} {row[name]:.2f} > {bar:.2f}"
-        for row in result["rows"]
-        if row["variant"].endswith("-int8")
-        for name, bar in BARS.items()
-        if row.get(name, 0) > bar
-    ]
-    print(f"over the bar: {', '.join(over)}" if over else "all int8 ratios are inside their bars")

@@ -135,11 +135,12 @@ def _add_bench(commands: Any) -> None:
     )  # fmt: skip
     _add_bundle(bench)
     bench.add_argument("--threads", type=_positive, default=1, metavar="N", help="the engine's threads")
-    bench.add_argument("--rounds", type=_positive, default=60, metavar="N", help="measured rounds; medians are printed")
+    bench.add_argument("--rounds", type=_positive, default=60, metavar="N", help="measured rounds")
     bench.add_argument(
         "--peers", action="store_true",
         help="also cold start, memory, folder mode, and other engines on the same model, where installed",
     )  # fmt: skip
+    bench.add_argument("--check", action="store_true", help="exit status 1 when a ratio is outside its bar")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 

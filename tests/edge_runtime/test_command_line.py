@@ -97,12 +97,3 @@ def test_info(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "demo model" in text
     assert main(["info", "--bundle", str(tiny_bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tiny_bundle / "manifest.json").read_text())
-
-
-def test_bench(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--bundle", str(tiny_bundle), "--rounds", "3", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {row["variant"] for row in rows} == {
-        f"{engine}-{precision}" for engine in installed_engines() for precision in ("int8", "fp32")
-    }
-    assert all(row["bare_ms"] > 0 and row["predict_ratio"] > 0 for row in rows)

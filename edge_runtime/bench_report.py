@@ -1,0 +1,97 @@
+"""What ``bench`` found, held to its bars and printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+HELD_ENGINES = ("onnx", "tflite")
+"""The engines that the bars are for; OpenVINO is shown beside them."""
+
+_VARIANT_BARS = {
+    "predict_ratio": ("JPEG → answer ÷ bare", 1.25),
+    "explain_ratio": ("with map ÷ without", 1.05),
+    "phone_ratio": ("12 megapixels ÷ bare", 3.0),
+}
+_AUTO_BAR, _START_BAR, _MEMORY_BAR, _FOLDER_BAR = 1.1, 1.5, 1.25, 0.9
+
+_HEADER = (
+    f"{'variant':<14}{'bare ms':>9}{'pixels ms':>11}{'JPEG ms':>9}{'÷ bare':>8}{'÷ both':>8}"
+    f"{'map ms':>9}{'÷ JPEG':>8}{'12 MP ms':>10}{'÷ bare':>8}"
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio that was measured and what it is held to; ``at_least`` says on which side it should lie."""
+
+    subject: str
+    ratio: str
+    measured: float
+    bar: float
+    at_least: bool = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether the ratio, to the two decimals that are printed, is where it should be."""
+        measured = round(self.measured, 2)
+        return measured >= self.bar if self.at_least else measured <= self.bar
+
+
+def find_bars(result: dict[str, Any]) -> list[Bar]:
+    """Return every bar for which the result of a bench has a measurement."""
+    bars = [
+        Bar(row["variant"], name, row[key], bar)
+        for key, (name, bar) in _VARIANT_BARS.items()
+        for row in result["rows"]
+        if row["variant"] in [f"{engine}-int8" for engine in HELD_ENGINES]
+    ]
+    bars.append(Bar("auto", f"{result['auto']} ÷ the fastest engine", result["auto_ratio"], _AUTO_BAR))
+    for engine in HELD_ENGINES:
+        script, ours = (result.get("cold", {}).get(f"{engine} {who}") for who in ("script", "dermedge"))
+        if script and ours:
+            bars.append(Bar(engine, "cold start ÷ script", ours["seconds"] / script["seconds"], _START_BAR))
+            bars.append(Bar(engine, "peak memory ÷ script", ours["mebibytes"] / script["mebibytes"], _MEMORY_BAR))
+        folder = result.get("folder", {}).get(engine)
+        if folder:
+            bars.append(Bar(engine, "folder mode ÷ processors × one thread", folder["ratio"], _FOLDER_BAR, True))
+    return bars
+
+
+def bars_as_json(bars: list[Bar]) -> list[dict[str, Any]]:
+    """Return the bars as objects for ``--json``."""
+    return [{**asdict(bar), "inside": bar.inside} for bar in bars]
+
+
+def print_report(result: dict[str, Any], bars: list[Bar]) -> None:
+    """Print all tables and, last, each bar."""
+    conditions = f"{result['threads']} thread(s), lower quartiles of {result['rounds']} interleaved rounds"
+    print(f"{result['processor']}, {conditions}")
+    print(_HEADER)
+    for row in result["rows"]:
+        print(
+            f"{row['variant']:<14}{row['bare_ms']:>9.2f}{row['pixels_ms']:>11.2f}{row['predict_ms']:>9.2f}"
+            f"{row['predict_ratio']:>8.2f}{row['floor_ratio']:>8.2f}{row['explain_ms']:>9.2f}"
+            f"{row['explain_ratio']:>8.2f}{row['phone_ms']:>10.2f}{row['phone_ratio']:>8.2f}"
+        )
+    if result.get("peers"):
+        print("\nthe same model elsewhere, in turns")
+        for name, milliseconds in result["peers"].items():
+            print(f"  {name:<44}{milliseconds:>9.2f} ms")
+    if result.get("cold"):
+        print("\ncold start to printed answer, and peak memory")
+        for name, measured in result["cold"].items():
+            print(f"  {name:<44}{1e3 * measured['seconds']:>9.0f} ms {measured['mebibytes']:>8.1f} MiB")
+    if result.get("folder"):
+        print("\nfolder mode, file → written answer")
+        for engine, measured in result["folder"].items():
+            print(
+                f"  {engine}: {measured['folder_per_second']:.1f} a second on {measured['processors']} processors, "
+                f"{measured['single_per_second']:.1f} on one: {measured['ratio']:.2f} of the ideal; the bare engine "
+                f"on all of them {measured['bare_ratio']:.2f}; by processor time {measured['processor_ratio']:.2f}"
+            )
+    print("\nbars")
+    for bar in bars:
+        sign = "≥" if bar.at_least else "≤"
+        verdict = "inside" if bar.inside else "OUTSIDE"
+        print(f"  {bar.subject:<12}{bar.ratio:<40}{bar.measured:>6.2f} {sign} {bar.bar:<5}{verdict}")
