@@ -21,8 +21,11 @@ PLATFORMS = {
     "aarch64": [f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)] + ["manylinux2014_aarch64"],
     "armv7l": ["linux_armv7l", "manylinux2014_armv7l", "manylinux_2_17_armv7l", "manylinux_2_31_armv7l"],
 }
-EXTRAS = {"onnx": "onnxruntime", "tflite": "ai-edge-litert", "web": "flask"}
-SHOWN = ("numpy", "pillow", "msgspec", "onnxruntime", "ai-edge-litert", "flask", "tflite-runtime")
+EXTRAS = ("onnx", "tflite", "openvino", "web", "camera", "heic")
+SHOWN = (
+    "numpy", "pillow", "msgspec", "onnxruntime", "ai-edge-litert", "openvino", "flask", "opencv-python-headless",
+    "pillow-heif", "tflite-runtime",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime.backends import ENGINES, installed_engines
+from edge_runtime.bench_scripts import LAUNCHER
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.command_line import COMMANDS, main
 from edge_runtime.command_parser import CLASS_CODES as PARSER_CLASS_CODES
@@ -195,6 +196,25 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
     assert main(["predict", str(folder), *flags, "--output", str(output), "--resume"]) == 0
     names = [line["image"] for line in json_lines(output.read_text())]
     assert len(names) == len(set(names)) == 406
+
+
+def test_memory_does_not_grow_with_the_folder(folder: Path, flags: list[str], tmp_path: Path) -> None:
+    """Four hundred pictures of 0.8 MB once decoded take no more memory than forty."""
+    peaks = []
+    for number in range(400):
+        os.link(folder / "lesion-5.jpg", folder / f"more-{number:03}.jpg")
+        if number in (40, 399):
+            command = ["predict", str(folder), *flags, "--output", str(tmp_path / f"{number}.jsonl"), "--threads", "2"]
+            peaks.append(peak_mebibytes(command))
+    assert len((tmp_path / "399.jsonl").read_text().splitlines()) == 406
+    assert peaks[1] - peaks[0] < 12
+
+
+def peak_mebibytes(arguments: list[str]) -> float:
+    """Return the peak of a command's memory; a small process starts it, since a parent's counts as its child's."""
+    command = [sys.executable, "-S", "-E", "-c", LAUNCHER, sys.executable, "-m", "edge_runtime", *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    return float(finished.stdout.split()[1])
 
 
 def wait_until(condition: Any, seconds: float = 60) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +118,19 @@ def test_16_bit_tiff_and_colour_png() -> None:
     grey = blob_picture().convert("L")
     deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
     np.testing.assert_array_equal(load_image_hwc(encoded(deep, "TIFF")), load_image_hwc(grey.convert("RGB")))
+    np.testing.assert_array_equal(load_image_hwc(deep_colour_png(blob_picture())), load_image_hwc(blob_picture()))
+
+
+def deep_colour_png(picture: Image.Image) -> bytes:
+    """Return a PNG of 16 bits a channel, which Pillow reads but cannot write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    values = np.asarray(picture, dtype=np.uint16) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", *picture.size, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_pictures_without_a_defined_brightness_are_refused() -> None:
@@ -217,11 +233,14 @@ def test_a_format_that_is_not_enabled() -> None:
         load_image_hwc(encoded(blob_picture().quantize(16), "GIF"))
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_truncated_file(file_format: str) -> None:
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_truncated_file(file_format: str, tmp_path: Path) -> None:
     data = encoded(blob_picture(), file_format)
-    with pytest.raises(ImageError, match=r"<bytes>: "):
-        load_image_hwc(data[: len(data) // 2])
+    path = tmp_path / "half.picture"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError) as raised:
+        load_image_hwc(path)
+    assert re.fullmatch(rf"{re.escape(str(path))}: damaged picture: [^\n]+", str(raised.value))
 
 
 @pytest.mark.parametrize("side", [12_000, 20_000])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
         if "node_modules" not in path.parts
     }
     assert packed == in_checkout
-    for extra in ("onnx", "tflite", "web", "ray", "heic"):
+    assert "edge_runtime/py.typed" in names
+    for extra in ("onnx", "tflite", "openvino", "web", "ray", "camera", "heic"):
         assert f"Provides-Extra: {extra}" in metadata
     assert "dermedge = edge_runtime.__main__:run" in scripts
     assert "dermedge-web = webapp.__main__:run" in scripts
@@ -68,3 +70,41 @@ def test_the_wheel_predicts_away_from_the_checkout(
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, check=True,
     )  # fmt: skip
     assert json.loads(finished.stdout)["label"]
+
+
+CONSUMER = """
+from typing import assert_type
+
+from edge_runtime import Classifier, DermedgeError, Prediction
+
+with Classifier.load("models/demo", engine="auto", replicas=2) as classifier:
+    prediction = classifier.predict("lesion.jpg", explain=True)
+    assert_type(prediction, Prediction)
+    assert_type(prediction.confidence, float)
+    assert_type(prediction.probabilities, dict[str, float])
+    assert_type(classifier.predict_batch([b"", b""]), list[Prediction])
+    for source, answer in classifier.predict_many(["a.jpg"], batch=4):
+        if not isinstance(answer, DermedgeError):
+            assert_type(answer, Prediction)
+"""
+
+
+def test_the_wheel_brings_its_types_along(wheel: Path, tmp_path: Path) -> None:
+    """A program that uses the interface as documented passes mypy's strict mode, and one that does not is told."""
+    pytest.importorskip("mypy", reason="mypy is not installed here")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # NumPy and Pillow, for their types
+    consumer = tmp_path / "consumer.py"
+    command = [
+        sys.executable, "-m", "mypy", "--strict", "--python-executable", tmp_path / "venv/bin/python", "--cache-dir",
+        tmp_path / "cache", "--follow-imports=silent", consumer,
+    ]  # fmt: skip
+    consumer.write_text(CONSUMER)
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout
+    consumer.write_text(CONSUMER + "\n    classifier.predict('lesion.jpg', explain='yes')\n")
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "incompatible type" in finished.stdout
