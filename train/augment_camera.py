@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from train.draw import chosen, uniform
 
 HAIR_MASKS = 48
 HAIR_MASK_SIZE = 256
+HAIR_TINT = (1.3, 1.0, 0.8)
+"""Dark brown rather than grey: how much of the tone each of R, G, B gets."""
 
 
 def change_sharpness(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -86,7 +89,8 @@ def draw_hairs(batch_nchw: Tensor, share: float, generator: torch.Generator) -> 
     masks = _hair_masks()[picks].to(batch_nchw.device)
     if (height, width) != (HAIR_MASK_SIZE, HAIR_MASK_SIZE):
         masks = functional.interpolate(masks, size=(height, width), mode="bilinear", antialias=True)
-    batch_nchw[where] = torch.lerp(batch_nchw[where], tone.expand(-1, 3, 1, 1), masks)
+    colour = tone * tone.new_tensor(HAIR_TINT).view(1, 3, 1, 1)
+    batch_nchw[where] = torch.lerp(batch_nchw[where], colour, masks)
     return batch_nchw
 
 
@@ -111,13 +115,22 @@ def _hair_masks() -> Tensor:
         side = 2 * HAIR_MASK_SIZE
         canvas = Image.new("L", (side, side))
         draw = ImageDraw.Draw(canvas)
+        growth = generator.uniform(0.0, 2.0 * np.pi)  # hairs of one place of skin lie roughly one way
         for _ in range(int(generator.integers(3, 18))):
-            start, end = generator.uniform(-0.2, 1.2, (2, 2)) * side
-            bend = (start + end) / 2 + generator.normal(0.0, 0.12, 2) * side
-            t = np.linspace(0.0, 1.0, 24)[:, None]
-            curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
-            opacity, thickness = int(generator.integers(120, 256)), int(generator.integers(1, 6))
-            draw.line([(float(x), float(y)) for x, y in curve], fill=opacity, width=thickness, joint="curve")
+            _draw_hair(draw, side, growth + generator.normal(0.0, 0.4), generator)
         small = canvas.resize((HAIR_MASK_SIZE, HAIR_MASK_SIZE), Image.Resampling.BOX)
         masks.append(np.asarray(small, dtype=np.float32) / 255.0)
     return torch.from_numpy(np.stack(masks)).unsqueeze(1)
+
+
+def _draw_hair(draw: ImageDraw.ImageDraw, side: int, direction: float, generator: np.random.Generator) -> None:
+    """Draw one bent hair that runs along ``direction`` (radians) and thins out to its tip."""
+    root = generator.uniform(-0.3, 1.1, 2) * side
+    reach = np.array([np.cos(direction), np.sin(direction)]) * generator.uniform(0.4, 1.4) * side
+    bend = root + reach / 2 + generator.normal(0.0, 0.12, 2) * side
+    t = np.linspace(0.0, 1.0, 24)[:, None]
+    curve = (1 - t) ** 2 * root + 2 * t * (1 - t) * bend + t**2 * (root + reach)
+    opacity, thickness = int(generator.integers(120, 256)), int(generator.integers(2, 7))
+    for position, (start, end) in enumerate(itertools.pairwise(curve.tolist())):
+        width = max(1, round(thickness * (1.0 - (position / 23) ** 3)))
+        draw.line([tuple(start), tuple(end)], fill=opacity, width=width)

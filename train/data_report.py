@@ -86,6 +86,7 @@ def describe(report: DataReport) -> str:
     lines = [f"{report.folder}: {report.layout}, {report.images} pictures of {report.lesions} lesions"]
     for name, counts in (
         ("class", report.by_class),
+        ("lesions by class", report.lesions_by_class),
         ("sex", report.by_sex),
         ("age", report.by_age),
         ("site", report.by_site),
