@@ -9,7 +9,6 @@ machine. The ratio of a turn is the loop's images per second over the bare pass'
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.preprocessing import INPUT_SIZE
 from train.augment import resize_batch
@@ -142,7 +142,7 @@ def _measure_growth(arguments: list[str]) -> list[dict[str, Any]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the figures; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m train.bench",
         description="Images per second of the training loop against the bare forward and backward pass.",
         epilog="example: python -m train.bench --image-size 160 --augmentation strong",

@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import DataError
 from train.configuration import PRESETS, TrainingConfiguration, configuration_from_dict, resolve_configuration
 
@@ -61,7 +62,7 @@ def _run_folds(configuration: TrainingConfiguration, *, resume: bool) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """One flag per field of :class:`TrainingConfiguration`, plus --preset, --config and --resume."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m train",
         description="Fine-tune a skin-lesion classifier. Without --data: on generated demo pictures.",
         epilog=EXAMPLE,

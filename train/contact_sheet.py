@@ -5,7 +5,6 @@ python -m train.contact_sheet --data data/ham10000 --augmentation strong --outpu
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 from torchvision.utils import make_grid
 
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.preprocessing import INPUT_SIZE, load_image_hwc
 from train.augment import PRESETS, augment, find_preset
@@ -48,7 +48,7 @@ def draw_contact_sheet(
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the sheet; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m train.contact_sheet", description=__doc__.splitlines()[0])
+    parser = OneLineParser(prog="python -m train.contact_sheet", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="data folder (default: generated demo pictures)")
     parser.add_argument("--augmentation", default="strong", help=f"{', '.join(PRESETS)} (default: strong)")
     parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixup (default: 0)")

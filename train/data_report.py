@@ -5,7 +5,6 @@ python -m train.data_report --data data/ham10000 [--json]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.classes import CLASS_CODES
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.preprocessing import INPUT_SIZE
 from train.cache import PictureCache, open_cache
@@ -102,7 +102,7 @@ def describe(report: DataReport) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the report of a data folder; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m train.data_report", description="Count and check a data set.")
+    parser = OneLineParser(prog="python -m train.data_report", description="Count and check a data set.")
     parser.add_argument("--data", type=Path, required=True, help="data folder")
     parser.add_argument("--cache-folder", type=Path, default=Path(TrainingConfiguration.cache_folder))
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all names")

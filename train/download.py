@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pooch
 
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import DataError, run_command_line
 from train.files import write_text_atomically
 from train.records import read_data_folder
@@ -110,7 +111,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Download, unpack, and read the result once; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m train.download",
         description="Download HAM10000 (ISIC 2018 task 3) with its official test set.",
         epilog=f"{LICENCE}\n{DISK}\nexample: python -m train.download --output data/isic2018",

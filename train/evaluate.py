@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import DEMO_WARNING
-from edge_runtime.command_parser import ENGINE_CHOICES
+from edge_runtime.command_parser import ENGINE_CHOICES, OneLineParser
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.views import VIEW_COUNTS
 from train.calibration import apply_temperature
@@ -140,7 +140,7 @@ def _default_output(subject: Subject, configuration: EvaluationConfiguration) ->
 
 def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     """Return the configuration that the command line asks for. Raises :class:`DataError`."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m train.evaluate",
         description="Evaluate a checkpoint or a bundle, print the classification report and write a report folder.",
         epilog=EXAMPLE,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torchvision
 from torch import Tensor
 
+from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import CheckpointError
 from train.checkpoint import load_tensors
 from train.models import ARCHITECTURES, LesionModel
@@ -39,7 +41,7 @@ def initialise(model: LesionModel, source: str) -> InitialisationReport:
     """Fill ``model`` from ``source``: "imagenet", "none", or a file. Raises :class:`CheckpointError` in one line."""
     if source == "none":
         return InitialisationReport("none", (), tuple(model.state_dict()), ())
-    weights = _download_imagenet(model.architecture) if source == "imagenet" else _read_weights(Path(source))
+    weights = _download_imagenet(model.architecture) if source == "imagenet" else _read_weights(Path(source), model)
     return _fill(model, _our_names(weights, model.architecture), source)
 
 
@@ -57,13 +59,24 @@ def _download_imagenet(architecture: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path, model: LesionModel) -> dict[str, Tensor]:
     content = load_tensors(path, "a file of weights")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        _check_origin(content, path, model.architecture)
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path}: expected a state dict, a mapping of names to tensors")
     return content
+
+
+def _check_origin(content: dict[str, Any], path: Path, architecture: str) -> None:
+    """Refuse a checkpoint that says it is of another network or class list: some of its tensors might fit by chance."""
+    found = content.get("architecture", architecture)
+    if found != architecture:
+        raise CheckpointError(f"{path}: expected a checkpoint of {architecture}, found one of {found}")
+    classes = tuple(content.get("classes", CLASS_CODES))
+    if classes != CLASS_CODES:
+        raise CheckpointError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(map(str, classes))}")
 
 
 def _our_names(weights: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:

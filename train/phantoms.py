@@ -24,6 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from edge_runtime.classes import CLASS_CODES
+from edge_runtime.command_parser import OneLineParser
 from edge_runtime.errors import DataError, run_command_line
 from train.phantom_lesions import draw_lesion
 from train.phantom_patients import Patient, draw_patient
@@ -149,7 +150,7 @@ def _marker_text(lesions: int, seed: int) -> str:
 
 def main() -> int:
     """Write a demo set."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m train.phantoms",
         description="Draw a demo set of phantoms in the HAM10000 layout.",
         epilog="example: python -m train.phantoms --output data/demo --lesions 700",

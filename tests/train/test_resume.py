@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 
 from edge_runtime.errors import CheckpointError
 from train import loop
-from train.checkpoint import load_checkpoint, load_training_state, save_checkpoint
+from train.checkpoint import load_checkpoint, load_training_state
 from train.configuration import TrainingConfiguration
 from train.run import train_run
 
@@ -133,17 +135,36 @@ def test_resume_refuses_other_data(quick: Quick, unbroken: Path) -> None:
         train_run(configuration, resume=True)
 
 
-def test_full_disk_leaves_the_last_good_checkpoint(unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = unbroken / "best.pt"
-    before = path.read_bytes()
-    checkpoint = load_checkpoint(path)
+@contextlib.contextmanager
+def no_room_for_more_than(size: int) -> Iterator[None]:
+    """Let every write beyond ``size`` bytes of a file fail, as the system does on a full disk or quota."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def write_some_and_fail(content: object, target: Path) -> None:
-        Path(target).write_bytes(b"half")
-        raise RuntimeError("[enforce fail at inline_container.cc:626] . PytorchStreamWriter failed writing file")
 
-    monkeypatch.setattr(torch, "save", write_some_and_fail)
-    with pytest.raises(CheckpointError, match=r"best\.pt: cannot be written"):
-        save_checkpoint(checkpoint, path)
-    assert path.read_bytes() == before
-    assert not list(unbroken.glob(".*.part"))
+def test_full_disk_leaves_the_last_good_checkpoint(quick: Quick, unbroken: Path, tmp_path: Path) -> None:
+    configuration = quick(runs_folder=str(tmp_path), name="full", **RECIPE)
+    original, kept = loop.learn, b""
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+
+        def learn(learner: object, batch: object, now: int, size: int) -> float:
+            nonlocal kept
+            if now == 3:  # the state after step 2 is there; the next saving, after step 4, finds no room
+                kept = (configuration.run_folder / "last.pt").read_bytes()
+                stack.enter_context(no_room_for_more_than(10_000))
+            return original(learner, batch, now, size)  # type: ignore[arg-type]
+
+        patch.setattr(loop, "learn", learn)
+        with pytest.raises(CheckpointError, match=r"(last|best)\.pt: cannot be written: .*") as caught:
+            train_run(configuration)
+    assert "\n" not in str(caught.value)
+    assert len(kept) > 10_000
+    assert (configuration.run_folder / "last.pt").read_bytes() == kept
+    assert not list(configuration.run_folder.glob(".*.part"))
+    train_run(configuration, resume=True)
+    assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
+    assert figures(configuration.run_folder) == figures(unbroken)
