@@ -8,10 +8,10 @@ BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
 ARGS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo train cross-validate evaluate export web run-edge bench bench-train data test test-edge test-legacy test-arm64 soak load-test fuzz-uploads lint format check clean
+.PHONY: help setup demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint format check clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/installed webapp/node_modules/.built ## make the virtual environment .venv, and the page's in-browser part where node is
 .venv/installed: requirements.txt $(wildcard requirements/*.txt)
@@ -47,6 +47,9 @@ evaluate: setup ## report on a checkpoint (NAME=run) or a bundle (BUNDLE=folder 
 export: setup ## turn the checkpoint of run NAME into the bundle models/NAME, checked against PyTorch
 	$(RUN) -m export --checkpoint $(CHECKPOINT) --output models/$(NAME) $(ARGS)
 
+card: setup ## judge the bundle BUNDLE on the held-out pictures of DATA and write its model card and report
+	$(RUN) -m export.card --bundle $(or $(BUNDLE),models/$(NAME)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
 web: setup ## serve the page and the API on http://127.0.0.1:8000
 	$(RUN) -m webapp $(BUNDLE_FLAG) $(ARGS)
 
@@ -73,6 +76,9 @@ test-legacy: .venv-legacy/installed ## the device's tests with tflite-runtime an
 
 test-arm64: setup ## predict on an emulated 64-bit ARM Debian and compare with this machine (slow; needs root)
 	$(RUN) tests/arm64/run_arm64.py $(BUNDLE_FLAG) --log docs/arm64.log $(ARGS)
+
+test-instruction-sets: setup ## hold a bundle's int8 answers on emulated processors against this machine's (needs qemu)
+	$(RUN) tests/instruction_sets/run_instruction_sets.py $(BUNDLE_FLAG) --log docs/instruction-sets.log $(ARGS)
 
 soak: setup ## 100,000 predictions, watching the memory
 	$(RUN) tests/soak/run_soak.py $(BUNDLE_FLAG) $(ARGS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,10 @@ from export.int8_choice import HoldOut, Int8Material, Score, head_probabilities
 from export.layer_inputs import LayerInputs
 from export.manifest_entries import build_manifest, graph_entry
 from export.parity import GraphParity, Reference, check_bundle, encode_pictures, parity_entry, reference_answers
-from export.report import parity_table, write_report
+from export.report import build_report, parity_table, write_report
+from export.report_page import write_bundle_page
+from export.run_facts import run_facts
+from export.run_report import write_run_report
 from export.split_model import Layout, RoleGraph, head_of, split_model
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
 from train.metrics import summary_metrics
@@ -82,11 +86,14 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
             with clock(f"write {format_name}"):
                 writer.write_format(format_name)
         (folder / "labels.txt").write_text("".join(f"{code}\n" for code in CLASS_CODES), encoding="utf-8")
-        manifest, results = _measure(configuration, checkpoint, model, pictures.validation, writer, folder, clock)
+        manifest, results, report = _measure(
+            configuration, checkpoint, model, pictures.validation, writer, folder, clock
+        )
         shutil.copyfile(configuration.checkpoint.parent / "split.csv", folder / "split.csv")
         if configuration.compact:
             manifest = compact_bundle(folder, manifest)
-        write_card(folder / "README.md", manifest)
+        write_bundle_page(folder, manifest, report)
+        write_card(folder, manifest, report)
     return ExportOutcome(manifest, results, writer.scores, clock.seconds)
 
 
@@ -285,8 +292,11 @@ def _measure(
     writer: BundleGraphs,
     folder: Path,
     clock: Clock,
-) -> tuple[Manifest, list[GraphParity]]:
-    """Check the written bundle and write its manifest with the figures. Raises when a tolerance is broken."""
+) -> tuple[Manifest, list[GraphParity], dict[str, Any]]:
+    """Check the written bundle and write its manifest with the figures. Raises when a tolerance is broken.
+
+    The report beside the run is written in any case: it shows what a broken tolerance did to which pictures.
+    """
     with clock("PyTorch reference"):
         reference = reference_answers(model, checkpoint.temperature, validation, checkpoint.metadata_spec)
     name, path = configuration.output.name, configuration.checkpoint
@@ -305,12 +315,18 @@ def _measure(
     ]
     measured = _measured(checkpoint, validation, reference, entries)
     manifest = build_manifest(name, checkpoint, path, writer.entries, measured)
+    training = run_facts(checkpoint, path.parent)
+    report = build_report(
+        manifest, results, reference, validation, writer.scores, configuration.tolerances, broken, training
+    )
+    with clock("report"):
+        write_run_report(path.parent, folder, manifest, report, results, reference, validation)
     if broken:
         print(parity_table(manifest, results))
         raise ExportError("tolerances broken, no bundle was written: " + "; ".join(broken))
     write_manifest(folder, manifest)
-    write_report(folder, manifest, results, reference, validation, writer.scores)
-    return manifest, results
+    write_report(folder, report)
+    return manifest, results, report
 
 
 def _measured(

@@ -46,7 +46,7 @@ COMMANDS = {
         "train.phantoms",
     ],
     "docs/evaluation.md": ["train.evaluate"],
-    "docs/export.md": ["export", "export.recover_weights"],
+    "docs/export.md": ["export", "export.card", "export.recover_weights"],
     "docs/edge.md": [
         f"edge_runtime {name}" for name in ("predict", "bench", "info", "verify", "explain", "watch", "camera")
     ],

@@ -66,10 +66,10 @@ def read_evaluation_data(
     The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
     the one that run learnt from. Raises :class:`DataError` when there is nothing to evaluate on.
     """
-    run = _run_of(facts, runs)
-    folder = data or _folder_of(run, facts)
+    known = _folders_with_its_split(facts, runs)
+    folder = data or _data_folder(known, facts)
     records = load_records(folder)
-    split = read_split(split_file) if split_file else read_split(run / "split.csv") if run else None
+    split = read_split(split_file) if split_file else read_split(known[0] / "split.csv") if known else None
     chosen = {record.image_id for record in _choose(records, split, part, facts, folder)}
     opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the very cache that training built
     by_id = {record.image_id: record for record in records}
@@ -84,22 +84,25 @@ def read_evaluation_data(
     )
 
 
-def _run_of(facts: SubjectFacts, runs: Path) -> Path | None:
-    """Find the folder whose split the subject was trained with: the bundle or the checkpoint's run first."""
+def _folders_with_its_split(facts: SubjectFacts, runs: Path) -> list[Path]:
+    """Return the folders whose split the subject was trained with: the bundle or the checkpoint's run first."""
     candidates = [facts.source, facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
-    for folder in candidates:
-        if (folder / "split.csv").is_file() and read_split(folder / "split.csv").hash == facts.split_hash:
-            return folder
-    return None
+    return [
+        folder
+        for folder in candidates
+        if (folder / "split.csv").is_file() and read_split(folder / "split.csv").hash == facts.split_hash
+    ]
 
 
-def _folder_of(run: Path | None, facts: SubjectFacts) -> Path:
-    if run is None:
+def _data_folder(known: list[Path], facts: SubjectFacts) -> Path:
+    """Return what the run learnt from. A bundle holds the split and not the data's place, so a run may know more."""
+    if not known:
         raise DataError(f"{facts.source}: no run with its split was found, so say --data FOLDER")
+    path = next((folder / "data.json" for folder in known if (folder / "data.json").exists()), known[0] / "data.json")
     try:
-        return Path(json.loads((run / "data.json").read_text(encoding="utf-8"))["folder"])
+        return Path(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{run / 'data.json'}: expected the run's data folder ({error}); say --data FOLDER") from None
+        raise DataError(f"{path}: expected the run's data folder ({error}); say --data FOLDER") from None
 
 
 def _choose(

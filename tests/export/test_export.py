@@ -42,6 +42,7 @@ def test_bundle_is_complete_and_its_sums_are_right(exported: Exported) -> None:
         "split.csv",
         "README.md",
         "report.json",
+        "report.html",
     }
     assert (bundle / "labels.txt").read_text().split() == list(CLASS_CODES)
 

@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn_metrics
 from edge_runtime.classes import CLASS_CODES
 from train import metrics
 from train.calibration import apply_temperature
-from train.intervals import bootstrap_intervals, lesion_weights, weighted_figures
+from train.intervals import bootstrap_intervals, lesion_weights, paired_intervals, weighted_figures
 
 
 def draw(count: int, seed: int, sharpness: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -103,3 +103,25 @@ def test_the_same_seed_gives_the_same_intervals():
     assert repr(bootstrap_intervals(truth, probabilities, lesions, replicates=20)) == repr(
         bootstrap_intervals(truth, probabilities, lesions, replicates=20)
     )
+
+
+def test_paired_change_of_a_model_to_itself_is_nothing():
+    truth, probabilities = draw(200, 3)
+    lesions = [f"L{index // 2}" for index in range(200)]
+    for name, interval in paired_intervals(truth, probabilities, probabilities, lesions, replicates=50).items():
+        expected = 1.0 if name == "agreement" else 0.0
+        assert (interval.value, interval.low, interval.high) == (expected, expected, expected), name
+
+
+def test_paired_intervals_are_narrower_than_what_two_models_alone_allow():
+    truth, probabilities = draw(400, 4)
+    other = probabilities.copy()
+    other[:8] = np.roll(other[:8], 1, axis=1)  # eight pictures of 400 are answered otherwise
+    lesions = [f"L{index}" for index in range(400)]
+    changes = paired_intervals(truth, other, probabilities, lesions)
+    own = bootstrap_intervals(truth, probabilities, lesions)["accuracy"]
+    answers, others = probabilities.argmax(axis=1), other.argmax(axis=1)
+    assert changes["agreement"].value == (answers == others).mean()
+    assert changes["accuracy"].value == pytest.approx((others == truth).mean() - (answers == truth).mean())
+    assert changes["accuracy"].high - changes["accuracy"].low < 0.5 * (own.high - own.low)
+    assert changes["accuracy"].low <= changes["accuracy"].value <= changes["accuracy"].high
