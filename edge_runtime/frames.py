@@ -53,10 +53,16 @@ def _opencv_frames(source: str) -> Iterator[NDArray[np.uint8]]:
         while True:
             there, frame_bgr = capture.read()
             if not there:
+                if _is_camera(source):  # a video ends, a camera does not: it was pulled out or has failed
+                    raise ImageError(f"{source}: the camera gives no picture any more")
                 return
             yield np.ascontiguousarray(frame_bgr[..., ::-1])
     finally:
         capture.release()
+
+
+def _is_camera(source: str) -> bool:
+    return source.isdigit() or source.startswith("/dev/")
 
 
 def _picamera_frames() -> Iterator[NDArray[np.uint8]]:

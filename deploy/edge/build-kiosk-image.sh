@@ -2,7 +2,8 @@
 # Turns a Raspberry Pi OS Lite image (Bookworm or Trixie, 64 bit) into a kiosk: the page on the screen, the root file
 # system read-only under a RAM overlay, so that pulling the plug harms nothing. Run as root on a Debian machine with
 # qemu-user-static (with its binfmt entry), parted, e2fsprogs and util-linux:
-#   sudo ./build-kiosk-image.sh 2026-raspios-bookworm-arm64-lite.img dermedge-0.1.0-py3-none-any.whl models/ham10000
+#   sudo ./build-kiosk-image.sh 2026-raspios-bookworm-arm64-lite.img dermedge-0.1.0-py3-none-any.whl models/NAME
+# tests/kiosk/rehearse.sh runs it on a stand-in image of this machine's architecture.
 set -euo pipefail
 image=${1:?Raspberry Pi OS image} wheel=${2:?wheel} bundle=${3:?bundle folder}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +18,7 @@ leave() {
   losetup -d "$device"
   rmdir "$root"
 }
-trap leave EXIT
+trap 'leave; rm -f "$kiosk.part"' EXIT # nothing half-made stays
 e2fsck -fp "${device}p2"
 resize2fs "${device}p2"
 mount "${device}p2" "$root"

@@ -6,7 +6,7 @@ wheel=${1:?wheel to install} bundle=${2:?bundle folder} extras=${3:-tflite}
 here=$(cd "$(dirname "$0")" && pwd)
 apt-get install -y --no-install-recommends python3-venv
 python3 -m venv /opt/dermedge/venv
-/opt/dermedge/venv/bin/pip install --only-binary=:all: "$wheel[$extras]"
+/opt/dermedge/venv/bin/pip install --only-binary=:all: "${wheel}[$extras]"
 rm -rf /opt/dermedge/bundle.new
 cp -r "$bundle" /opt/dermedge/bundle.new
 /opt/dermedge/venv/bin/dermedge verify --bundle /opt/dermedge/bundle.new

@@ -17,10 +17,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = {
-    "x86_64": [f"manylinux_2_{minor}_x86_64" for minor in (17, 27, 28)] + ["manylinux2014_x86_64"],
-    "aarch64": [f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)] + ["manylinux2014_aarch64"],
+    machine: [f"manylinux2014_{machine}", *(f"manylinux_2_{minor}_{machine}" for minor in range(17, 37))]
+    for machine in ("x86_64", "aarch64")
+} | {
     "armv7l": ["linux_armv7l", "manylinux2014_armv7l", "manylinux_2_17_armv7l", "manylinux_2_31_armv7l"],
 }
+"""What pip accepts on Bookworm, whose glibc is 2.36, and on everything newer."""
+
 EXTRAS = ("onnx", "tflite", "openvino", "web", "camera", "heic")
 SHOWN = (
     "numpy", "pillow", "msgspec", "onnxruntime", "ai-edge-litert", "openvino", "flask", "opencv-python-headless",
@@ -59,7 +62,7 @@ def resolve(requirement: list[str], platforms: list[str], python: str) -> str | 
         if finished.returncode != 0:
             return None
         installed = json.loads(report.read_text())["install"]
-    versions = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in installed}
+    versions = {item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in installed}
     return ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
 
 

@@ -340,6 +340,34 @@ def test_camera_without_a_source(flags: list[str], tmp_path: Path) -> None:
         main(["camera", str(tmp_path), *flags])
 
 
+def test_a_camera_that_is_pulled_out_is_an_error(
+    flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no camera here: this one gives two pictures and no more."""
+    pytest.importorskip("cv2", reason="OpenCV is not installed here")
+    import numpy as np
+
+    frames = [np.asarray(blob_picture(320, 240, seed)) for seed in range(2)]
+
+    class TwoFrames:
+        def __init__(self, source: int) -> None:
+            assert source == 0
+
+        def set(self, *_: object) -> None: ...
+        def release(self) -> None: ...
+
+        def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
+            return True
+
+        def read(self) -> tuple[bool, Any]:
+            return (True, frames.pop()) if frames else (False, None)
+
+    monkeypatch.setattr("cv2.VideoCapture", TwoFrames)
+    with pytest.raises(ImageError, match=r"^0: the camera gives no picture any more$"):
+        main(["camera", "0", *flags, "--json"])
+    assert len(json_lines(capsys.readouterr().out)) == 2
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_a_script_its_shell_accepts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
