@@ -8,7 +8,7 @@ BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
 ARGS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint format check clean
+.PHONY: help setup demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint audit format check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -89,8 +89,12 @@ load-test: setup ## put load on a server of its own on loopback
 fuzz-uploads: setup ## throw 10,000 hostile uploads at a server of its own on loopback
 	$(RUN) -m webapp.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
 
-lint: setup ## style, types and import contracts
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+lint: setup ## style, types, import contracts and security
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports && .venv/bin/bandit --quiet --configfile pyproject.toml --recursive edge_runtime webapp
+
+audit: setup ## look the served packages up among known vulnerabilities (asks pypi.org and registry.npmjs.org)
+	.venv/bin/pip-audit --requirement requirements/web.txt --disable-pip --no-deps
+	cd webapp && npm audit
 
 format: setup ## rewrite the code in the house style
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .

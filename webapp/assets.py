@@ -71,8 +71,8 @@ def asset(version: str, file: str) -> Response:
 @blueprint.get("/service-worker.js")
 def service_worker() -> Response:
     """The service worker, at the root because it may only serve what lies beneath its own address."""
-    shell = ["/", *(f"{assets_address()}/{path.relative_to(STATIC)}" for path in _shell_files())]
-    script = render_template("service-worker.js", version=current_app.extensions[_EXTENSION], shell=shell)
+    files = ["/", *(f"{assets_address()}/{path.relative_to(STATIC)}" for path in _shell_files())]
+    script = render_template("service-worker.js", version=current_app.extensions[_EXTENSION], files=files)
     response = Response(script, content_type="text/javascript; charset=utf-8")
     response.cache_control.no_cache = True
     return response

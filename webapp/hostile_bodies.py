@@ -137,6 +137,10 @@ def _noise(dice: Dice, _: Pictures) -> HostileRequest:
     return _upload("random bytes", dice.randbytes(dice.choice((0, 1, 100, 5000))))
 
 
+def _empty(dice: Dice, _: Pictures) -> HostileRequest:
+    return HostileRequest("zero bytes", b"", dice.choice((FORM_TYPE, "image/jpeg", "")))
+
+
 def _wrong_type(dice: Dice, pictures: Pictures) -> HostileRequest:
     kinds = (
         "text/plain",
@@ -175,5 +179,5 @@ def _odd_options(dice: Dice, pictures: Pictures) -> HostileRequest:
 
 _MAKERS: tuple[Callable[[Dice, Pictures], HostileRequest], ...] = (
     _truncated, _flipped, _flipped_header, _spliced, _polyglot, _markup, _pixel_bomb, _noise, _wrong_type, _broken_form,
-    _odd_names, _odd_options, _truncated, _flipped, _flipped_header, _text_bomb, _truncated, _flipped, _many_parts,
+    _odd_names, _odd_options, _truncated, _flipped, _flipped_header, _text_bomb, _empty, _flipped, _many_parts,
 )  # fmt: skip

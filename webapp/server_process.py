@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edge_runtime.errors import DermedgeError
 
@@ -34,11 +36,28 @@ def server_process(*flags: str, may_write: bool = False) -> Iterator[ServerProce
     """Start ``python -m webapp`` with these flags on a free port and stop it at the end.
 
     Unless ``may_write``, the kernel refuses every write of the process to any file (``RLIMIT_FSIZE`` is 0), so that an
-    upload which touched a disk would show as a failed request.
+    upload which touched a disk would show as a failed request. The process has a new folder for temporary files to
+    itself; raises :class:`DermedgeError` when more lies there at the end than after its start (onnxruntime leaves an
+    empty file there).
     """
+    with TemporaryDirectory(prefix="dermedge-server-") as folder:
+        with _running(flags, may_write, {**os.environ, "TMPDIR": folder}) as server:
+            at_start = set(Path(folder).rglob("*"))
+            yield server
+        left = sorted(str(path) for path in set(Path(folder).rglob("*")) - at_start)
+        if left:
+            raise DermedgeError(f"the server left files behind: {', '.join(left[:5])}")
+
+
+@contextmanager
+def _running(flags: tuple[str, ...], may_write: bool, environment: dict[str, str]) -> Iterator[ServerProcess]:
     command = [sys.executable, "-m", "webapp", "--port", "0", "--no-supervisor", "--quiet", *flags]
     child = subprocess.Popen(  # noqa: S603 -- our own command line
-        command, stdout=subprocess.PIPE, text=True, preexec_fn=None if may_write else _forbid_writing
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=None if may_write else _forbid_writing,
     )
     try:
         assert child.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,37 @@ def test_patient_fields_are_there_for_models_that_take_them(tmp_path: Path, pict
     refused = client.post("/api/v1/predict", **form(pictures[0].read_bytes(), sex="robot"))
     assert refused.status_code == 400
     assert refused.get_json()["detail"] == "field sex: expected one of female, male or unknown, found 'robot'"
+
+
+def test_patient_fields_go_with_the_picture(open_page: OpenPage, tmp_path: Path, pictures: list[Path]) -> None:
+    specification = PatientMetadataSpec(age_scale_years=100.0, sexes=["female", "male"], sites=["back", "face"])
+    with running_server(bundle=changed_bundle(tmp_path, patient_metadata=specification)) as (host, port):
+        page = open_page(base=f"http://{host}:{port}")
+        page.locator("#options summary").click()
+        page.get_by_label("Age in years").fill("61")
+        page.get_by_label("Sex").select_option("female")
+        sent: list[str] = []
+
+        def answer(route: Route) -> None:  # the tiny graphs take no such input
+            sent.append((route.request.post_data_buffer or b"").decode("latin-1"))
+            route.fulfill(status=422, body=json.dumps({"detail": "no"}), content_type="application/problem+json")
+
+        page.route("**/api/v1/predict", answer)
+        page.set_input_files("#choose", pictures[0])
+        expect(page.locator("#failure")).to_have_text("no")
+        assert re.search(r'name="age"\s+61\r\n', sent[0])
+        assert re.search(r'name="sex"\s+female\r\n', sent[0])
+        assert 'name="site"' not in sent[0]
+        open_page.errors[:] = [error for error in open_page.errors if "422" not in error]
+
+
+def test_model_card_is_a_click_away(open_page: OpenPage, tmp_path: Path) -> None:
+    bundle = changed_bundle(tmp_path)
+    (bundle / "README.md").write_text("# What this model is\n")
+    with running_server(bundle=bundle) as (host, port):
+        page = open_page(base=f"http://{host}:{port}")
+        page.get_by_role("navigation", name="dermedge").get_by_role("link", name="Model card").click()
+        expect(page.get_by_role("heading", name="What this model is")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

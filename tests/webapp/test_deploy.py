@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import kubernetes_validate
 import pytest
+import yaml
 
-from tests.conftest import REPOSITORY, TINY_BUNDLE
+from edge_runtime import Classifier
+from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
 from webapp.__main__ import build_parser
+from webapp.hostile_bodies import FORM_TYPE, form_body
 
 DEPLOY = REPOSITORY / "deploy"
 DOCKERFILES = [DEPLOY / "Dockerfile", DEPLOY / "space" / "Dockerfile"]
+
+
+PIP_REACHES = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "0", "index", "versions"]
+
+
+@contextmanager
+def serving(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Run a command that serves, in a folder, until the block ends: ``(host, port)``."""
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            port = re.search(r":(\d+)/", child.stdout.readline())[1]  # type: ignore[index]
+            yield "127.0.0.1", int(port)
+        finally:
+            child.terminate()
+            child.wait(timeout=30)
 
 
 def webapp_flags(text: str) -> list[str]:
@@ -61,6 +84,69 @@ def test_hadolint_has_nothing_to_say(dockerfile: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_compose_file_fits_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = subprocess.run(command, cwd=DEPLOY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_kubernetes_objects_fit_their_schemas() -> None:
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))
+    kinds = [each["kind"] for each in objects]
+    assert kinds == ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
+    for each in objects:
+        kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+    labels = objects[0]["spec"]["template"]["metadata"]["labels"]
+    assert labels == objects[1]["spec"]["selector"] == objects[3]["spec"]["selector"]["matchLabels"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
+    text = (DEPLOY / "dermedge-web.service").read_text(encoding="utf-8")
+    unit = tmp_path / "dermedge-web.service"
+    unit.write_text(text.replace("/opt/dermedge/venv/bin/python", sys.executable), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_image_serves_from_a_fresh_environment_and_folder(tmp_path: Path) -> None:
+    """What the Dockerfile runs, step by step: a new environment, the served requirements, the copies, the command."""
+    if subprocess.run([*PIP_REACHES, "waitress"], capture_output=True, check=False).returncode:
+        pytest.skip("no package index can be reached")
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    (tmp_path / "requirements").mkdir()
+    for name in ("edge.txt", "web.txt"):
+        shutil.copy(REPOSITORY / "requirements" / name, tmp_path / "requirements")
+    install = re.search(r"^RUN (python -m venv .*)$", text, re.MULTILINE)[1]  # type: ignore[index]
+    install = install.replace("/venv", str(tmp_path / "venv")).replace("/requirements", f"{tmp_path}/requirements")
+    install = install.replace("python -m", f"{sys.executable} -m").replace("--no-cache-dir", "--quiet")
+    subprocess.run(["sh", "-ec", install], check=True, cwd=tmp_path)
+    app = tmp_path / "app"
+    ignored = shutil.ignore_patterns("__pycache__", "node_modules")
+    for package in ("edge_runtime", "webapp"):
+        shutil.copytree(REPOSITORY / package, app / package, ignore=ignored)
+    started = json.loads(re.search(r"^CMD (\[.*\])$", text, re.MULTILINE)[1])  # type: ignore[index]
+    started[-1] = started[-1].replace("0.0.0.0", "127.0.0.1")
+    environment = {
+        "PATH": f"{tmp_path}/venv/bin:{os.environ['PATH']}",
+        "PORT": "0",
+        "DERMEDGE_BUNDLE": str(TINY_BUNDLE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    before = sorted(app.rglob("*"))
+    picture = encoded(blob_picture())
+    with serving(started, app, environment) as (host, port):
+        connection = http.client.HTTPConnection(host, port, timeout=60)
+        connection.request("POST", "/api/v1/predict", form_body(picture), {"Content-Type": FORM_TYPE})
+        answer = connection.getresponse()
+        with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
+            assert (answer.status, json.load(answer)["label"]) == (200, classifier.predict(picture).label)
+        connection.close()
+    assert sorted(app.rglob("*")) == before
+
+
 def test_space_is_whole_and_serves(tmp_path: Path) -> None:
     space = tmp_path / "space"
     command = [sys.executable, str(DEPLOY / "make_space.py"), "--bundle", str(TINY_BUNDLE), "--output", str(space)]
@@ -73,15 +159,9 @@ def test_space_is_whole_and_serves(tmp_path: Path) -> None:
     )  # type: ignore[index]
     started = [sys.executable if word == "python" else "0" if word == "7860" else word for word in started]
     environment = {**os.environ, "DERMEDGE_BUNDLE": str(space / "bundle"), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(started, cwd=space, env=environment, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            port = re.search(r":(\d+)/", child.stdout.readline())[1]  # type: ignore[index]
-            with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as answer:
-                assert json.load(answer) == {"status": "ready"}
-        finally:
-            child.terminate()
-            child.wait(timeout=30)
+    with serving(started, space, environment) as (host, port):  # noqa: SIM117
+        with urlopen(f"http://{host}:{port}/readyz", timeout=30) as answer:
+            assert json.load(answer) == {"status": "ready"}
 
 
 def test_space_refuses_an_existing_folder(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // Keeps the page and its files of one version, so that it opens without a network and at once on a slow one.
 const SHELL = "dermedge-shell-{{ version }}";
-const FILES = {{ shell | tojson }};
+const FILES = {{ files | tojson }};
 const PATIENCE = 4000; // milliseconds for the page itself before the kept one is shown
 
 addEventListener("install", (event) => {
