@@ -8,11 +8,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.version import __version__
 
 __all__ = ["Classifier", "DermedgeError", "Prediction", "__version__"]
+
+# Since 1.32 onnxruntime for Linux marks sessions in the folder for temporary files and reports them to its makers.
+# Nothing leaves the device and nothing is written: so this is said before anybody can import it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edge_runtime.classifier import Classifier, Prediction

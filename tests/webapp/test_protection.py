@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from tests.conftest import REPOSITORY, TINY_BUNDLE
 from tests.webapp.conftest import configuration, form
 from webapp import create_app
 from webapp.gate import PredictionGate
@@ -147,3 +152,11 @@ def test_gate_serves_in_order() -> None:
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3]
+
+
+def test_the_engine_reports_to_nobody(tmp_path: Path) -> None:
+    code = "from edge_runtime import Classifier; import sys; Classifier.load(sys.argv[1], engine='onnx').close()"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code, str(TINY_BUNDLE)], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []  # its telemetry begins with a session's mark here
