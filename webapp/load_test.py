@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import sys
 import threading
 from dataclasses import dataclass
@@ -88,8 +87,8 @@ def read_pictures(folder: Path) -> list[bytes]:
     return pictures[:64]
 
 
-def report(rounds: list[Round], memory: list[float], as_json: bool) -> float:
-    """Print the figures and return the median ratio."""
+def report(rounds: list[Round], memory: list[float], as_json: bool) -> tuple[float, float]:
+    """Print the figures and return the median ratio and by how many MiB the server grew after the first round."""
     ratio = median(each.served / each.in_process for each in rounds)
     latencies = sorted(latency for each in rounds for latency in each.latencies)
     figures = {
@@ -108,7 +107,7 @@ def report(rounds: list[Round], memory: list[float], as_json: bool) -> float:
     else:
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):<30} {value}")
-    return ratio
+    return ratio, memory[-1] - memory[0]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,12 +125,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--requests", type=int, default=3000, help="requests in all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds to spread them over")
     parser.add_argument("--images", type=Path, default=SAMPLES_FOLDER, help="folder of pictures to send")
+    parser.add_argument("--max-growth-mib", type=float, default=32.0, help="growth of the server after the first round")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def main() -> int:
-    """Run the command line; exit status 1 when the ratio is below ``MINIMUM_RATIO``."""
+    """Run the command line; exit status 1 when the ratio is below ``MINIMUM_RATIO`` or the server's memory grew."""
     arguments = build_parser().parse_args()
     pictures = read_pictures(arguments.images)
     share = max(1, arguments.requests // arguments.rounds)
@@ -153,11 +153,13 @@ def main() -> int:
             in_process = measure_in_process(classifier, pictures, share)
             rounds.append(Round(in_process, *measure_server(server, pictures, share, arguments.clients)))
             memory.append(server.memory_mib()[0])
-    ratio = report(rounds, memory, arguments.json)
+    ratio, growth = report(rounds, memory, arguments.json)
     if ratio < MINIMUM_RATIO:
         print(f"the server reaches {ratio:.2f} of the runtime's throughput, expected {MINIMUM_RATIO}", file=sys.stderr)
-        return 1
-    return os.EX_OK
+    if growth > arguments.max_growth_mib:
+        limit = f"{arguments.max_growth_mib:g} MiB"
+        print(f"the server grew by {growth:.0f} MiB after the first round, expected at most {limit}", file=sys.stderr)
+    return int(ratio < MINIMUM_RATIO or growth > arguments.max_growth_mib)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,15 @@ def test_first_visit_keeps_all_that_the_device_needs(offline_page: Page) -> None
     assert any(name.startswith("litert_wasm") and name.endswith(".wasm") for name in kept)
 
 
+def test_browser_finds_nothing_against_installing_it(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    browser = page.context.new_cdp_session(page)
+    assert browser.send("Page.getAppManifest")["errors"] == []
+    found = browser.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert {each["errorId"] for each in found} <= {"in-incognito"}  # as every context of a test is
+
+
 def test_preprocessing_is_bit_exact(offline_page: Page, varied_pictures: list[Path]) -> None:
     for path in varied_pictures:
         assert np.array_equal(seen_by_browser(offline_page, path), load_image_hwc(path, 224)), path.name

@@ -1,7 +1,8 @@
-"""The OpenAPI document is held against the running application: by schemathesis, and by hand where it cannot see."""
+"""The OpenAPI document is held against a running server: by schemathesis, and by hand where it cannot see."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,8 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
-from tests.webapp.conftest import configuration, form
-from webapp import create_app
+from tests.webapp.conftest import form, running_server
 from webapp.openapi import described_routes
 from webapp.schemas import BatchAnswer, ModelAnswer, PredictionAnswer
 
@@ -27,9 +27,10 @@ OPERATIONS = 7
 
 
 @pytest.fixture(scope="module")
-def api_schema() -> Any:
-    """The document as schemathesis reads it from the application itself."""
-    return schemathesis.openapi.from_wsgi("/api/v1/openapi.json", create_app(configuration()))
+def api_schema() -> Iterator[Any]:
+    """The document as schemathesis reads it from a running server, which then gets the requests."""
+    with running_server() as (host, port):
+        yield schemathesis.openapi.from_url(f"http://{host}:{port}/api/v1/openapi.json")
 
 
 @pytest.mark.parametrize("number", range(OPERATIONS))
