@@ -42,6 +42,7 @@ COMMANDS = {
         "train.contact_sheet",
         "train.download",
         "train.bench",
+        "train.bench_augmentation",
         "train.calibrate",
         "train.phantoms",
     ],

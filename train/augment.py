@@ -1,7 +1,8 @@
 """Augmentation of whole batches as tensors: presets, and the one function that applies them.
 
 torchvision.transforms.v2 draws one set of parameters a call, so a batch needs a Python loop over its pictures; one
-``grid_sample`` and one batched colour matrix with parameters per picture are several times faster on few cores.
+``grid_sample`` and one batched colour matrix with parameters per picture take a fraction of its time
+(``python -m train.bench_augmentation``).
 All randomness comes from the generator that is handed in, so a step's pictures can be drawn again exactly.
 """
 

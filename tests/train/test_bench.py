@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from train import bench_augmentation
 from train.bench import main
 
 
@@ -29,3 +31,11 @@ def test_growth_is_measured_in_a_process_for_each_size(
     assert first.startswith("4 pictures: loop ")
     assert second.startswith("8 pictures: loop ")
     assert "peak memory " in second
+
+
+def test_augmentation_is_timed_against_torchvision(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--batch-size", "2", "--image-size", "32", "--rounds", "1"]
+    assert bench_augmentation.main(flags) == 0
+    seed, strong = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"seed: \d+ ms of processor time a batch, torchvision \d+ ms \([\d.]+ times as long\)", seed)
+    assert strong.startswith("strong: ")
