@@ -11,18 +11,24 @@ kiosk=${image%.img}-dermedge.img
 cp --sparse=always "$image" "$kiosk.part"
 truncate -s +3G "$kiosk.part"
 parted -s "$kiosk.part" resizepart 2 100%
-device=$(losetup --find --show --partscan "$kiosk.part")
+partition() { # number of a partition: a loop device over that part of the file, which needs no udev
+  local start size
+  IFS=: read -r _ start _ size _ < <(parted -sm "$kiosk.part" unit B print | grep "^$1:")
+  losetup --find --show --offset "${start%B}" --sizelimit "${size%B}" "$kiosk.part"
+}
+boot=$(partition 1)
+system=$(partition 2)
 root=$(mktemp -d)
 leave() {
   umount -R "$root" 2>/dev/null || true
-  losetup -d "$device"
+  losetup -d "$boot" "$system"
   rmdir "$root"
 }
 trap 'leave; rm -f "$kiosk.part"' EXIT # nothing half-made stays
-e2fsck -fp "${device}p2"
-resize2fs "${device}p2"
-mount "${device}p2" "$root"
-mount "${device}p1" "$root/boot/firmware"
+e2fsck -fp "$system"
+resize2fs "$system"
+mount "$system" "$root"
+mount "$boot" "$root/boot/firmware"
 for folder in dev proc sys; do mount --bind "/$folder" "$root/$folder"; done
 mount --bind /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir -p "$root/tmp/dermedge"
