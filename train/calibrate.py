@@ -59,7 +59,7 @@ _BATCH = 32
 class Sample:
     """Pictures uint8 (N, size, size, 3) with their records, in the same order."""
 
-    pictures: SelectedPictures
+    pictures: SelectedPictures | NDArray[np.uint8]
     records: Sequence[LesionRecord]
 
 
