@@ -102,9 +102,18 @@ def describe(report: DataReport) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the report of a data folder; returns the exit status."""
-    parser = OneLineParser(prog="python -m train.data_report", description="Count and check a data set.")
+    parser = OneLineParser(
+        prog="python -m train.data_report",
+        description="Count pictures and lesions, and list what is missing, unreadable, equal or nearly equal by name.",
+        epilog="example: python -m train.data_report --data data/isic2018",
+    )
     parser.add_argument("--data", type=Path, required=True, help="data folder")
-    parser.add_argument("--cache-folder", type=Path, default=Path(TrainingConfiguration.cache_folder))
+    parser.add_argument(
+        "--cache-folder",
+        type=Path,
+        default=Path(TrainingConfiguration.cache_folder),
+        help=f"where decoded pictures are kept (default: {TrainingConfiguration.cache_folder})",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all names")
     flags = parser.parse_args(arguments)
     found = read_data_folder(flags.data)
