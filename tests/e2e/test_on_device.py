@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from edge_runtime import Classifier
 from edge_runtime.classes import CLASSES
 from edge_runtime.preprocessing import load_image_hwc
-from tests.conftest import TINY_BUNDLE
+from tests.conftest import TINY_BUNDLE, encoded
 from webapp.assets import runs_on_device
 
 OpenPage = Callable[..., Page]
@@ -48,6 +47,9 @@ def varied_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             exif = Image.Exif()
             exif[0x0112] = 1 + number // 10 + number % 10 - 5
             options["exif"] = exif
+        if number % 12 == 9:
+            opaque = Image.fromarray(np.uint8(255 * (noise[..., 0] > 60)))
+            image.putalpha(opaque.resize((width, height), Image.Resampling.NEAREST))
         if number % 3:
             options |= {"quality": dice.choice((60, 90, 97)), "subsampling": dice.choice((0, 1, 2))}
             options["progressive"] = number % 2 == 0
@@ -204,11 +206,20 @@ def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
     )
 
 
-def test_pictures_the_browser_cannot_decode_are_named(offline_page: Page, tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (50, 50)).save(buffer, "TIFF")
-    path = tmp_path / "scan.tif"
-    path.write_bytes(buffer.getvalue())
-    offline_page.set_input_files("#choose", path)
-    offline_page.locator(".thumb", has_text="scan.tif").click()
+def unusual(kind: str) -> bytes:
+    """A picture that a browser would decode to other pixels than the runtime, or not at all."""
+    if kind == "grey.png":
+        return encoded(Image.fromarray(np.arange(2500, dtype=np.uint16).reshape(50, 50)), "PNG")
+    if kind == "glass.png":
+        return encoded(Image.new("RGBA", (50, 50), (200, 100, 50, 128)), "PNG")
+    if kind == "print.jpg":
+        return encoded(Image.new("CMYK", (50, 50), (20, 100, 50, 12)), "JPEG")
+    return encoded(Image.new("RGB", (50, 50)), "TIFF")
+
+
+@pytest.mark.parametrize("name", ["scan.tif", "grey.png", "glass.png", "print.jpg"])
+def test_pictures_the_browser_cannot_decode_exactly_are_named(offline_page: Page, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(unusual(name))
+    offline_page.set_input_files("#choose", tmp_path / name)
+    offline_page.locator(".thumb", has_text=name).click()
     expect(offline_page.locator("#failure")).to_contain_text("cannot decode this kind of picture")
