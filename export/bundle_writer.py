@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from edge_runtime.errors import ExportError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+"""Refusals that, whoever was writing, are the disk's."""
 
 
 @contextlib.contextmanager
@@ -28,20 +31,28 @@ def new_bundle(output: Path) -> Iterator[Path]:
     _refuse_strangers(output)
     partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
     try:
-        try:
+        with _writing(output):
             output.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(output)
             partial.mkdir()
-        except OSError as error:
-            raise ExportError(f"{output}: cannot be written: {error.strerror or error}") from None
-        yield partial
-        try:
+        with _writing(output, DISK_ERRORS):
+            yield partial
+        with _writing(output):
             _force_to_disk(partial)
             _put_in_place(partial, output)
-        except OSError as error:
-            raise ExportError(f"{output}: cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(output: Path, numbers: frozenset[int] | None = None) -> Iterator[None]:
+    """Turn the system's refusals to write (all, or those of ``numbers``) into one line that names the bundle."""
+    try:
+        yield
+    except OSError as error:
+        if numbers is not None and error.errno not in numbers:
+            raise
+        raise ExportError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
 def _refuse_strangers(output: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,46 @@ def test_full_disk_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.Mon
         write(tmp_path / "one", "second")
     assert (tmp_path / "one" / "manifest.json").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 256 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_disk_that_fills_up_while_graphs_are_written(small_disk: Path) -> None:
+    output = small_disk / "one"
+    write(output, "first")
+    with (
+        pytest.raises(ExportError, match="one: cannot be written: No space left on device"),
+        new_bundle(output) as folder,
+    ):
+        (folder / "features.fp32.onnx").write_bytes(bytes(1 << 20))
+    assert (output / "manifest.json").read_text() == "first"
+    assert [path.name for path in small_disk.iterdir()] == ["one"]
+    write(output, "second")  # and the space is free again
+
+
+def test_disk_that_becomes_read_only(small_disk: Path) -> None:
+    output = small_disk / "one"
+    write(output, "first")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(ExportError, match="one: cannot be written: Read-only file system"):
+        write(output, "second")
+    assert (output / "manifest.json").read_text() == "first"
+
+
+def test_other_mistakes_keep_their_traceback(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), new_bundle(tmp_path / "one"):
+        (tmp_path / "nowhere").read_text()
+    assert not list(tmp_path.iterdir())
 
 
 def test_kill_leaves_the_old_bundle_and_the_next_export_cleans_up(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import run_command_line
 from export import pipeline
 from export.__main__ import build_parser, configuration_from, main
+from export.bundle_writer import new_bundle
 from tests.export.conftest import write_data, write_run
 
 
@@ -132,6 +137,26 @@ def test_missing_converter(
     monkeypatch.setattr(pipeline, "find_spec", lambda name: None if name == "litert_torch" else object())
     line = failure(capfd, monkeypatch, checkpoint, tmp_path / "models" / "one")
     assert "litert-torch is not installed: pip install -r requirements/export.txt, or leave tflite out" in line
+
+
+def test_kill_during_a_whole_export(checkpoint: Path, tmp_path: Path, run_environment: dict[str, str]) -> None:
+    output = tmp_path / "models" / "one"
+    with new_bundle(output) as folder:
+        (folder / "manifest.json").write_text("the old one")
+    flags = ["--checkpoint", checkpoint, "--output", output, "--formats", "onnx", "--precisions", "fp32"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "export", *flags], env=run_environment, stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
+    while process.poll() is None and not list(output.parent.glob(".one.partial-*/features.fp32.onnx")):
+        time.sleep(0.05)
+    assert process.poll() is None, "the export ended before it could be killed"
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in output.iterdir()] == ["manifest.json"]
+    assert (output / "manifest.json").read_text() == "the old one"
+    with new_bundle(output) as folder:
+        (folder / "manifest.json").write_text("the next one")
+    assert [path.name for path in output.parent.iterdir()] == ["one"]
 
 
 def test_every_flag_reaches_the_configuration() -> None:
