@@ -50,12 +50,12 @@ attach "$work/standin-dermedge.img"
 mount -o ro "${devices[1]}" "$work/root"
 mount -o ro "${devices[0]}" "$work/root/boot/firmware"
 grep -q '^overlayroot=tmpfs:recurse=0 console=tty1 ' "$work/root/boot/firmware/cmdline.txt"
-test -e "$work/root/etc/systemd/system/multi-user.target.wants/dermedge-web.service"
-test -e "$work/root/etc/systemd/system/graphical.target.wants/dermedge-screen.service"
+test -L "$work/root/etc/systemd/system/multi-user.target.wants/dermedge-web.service"
+test -L "$work/root/etc/systemd/system/graphical.target.wants/dermedge-screen.service"
 test ! -e "$work/root/tmp/dermedge"
 systemd-analyze verify --root="$work/root" dermedge-web.service dermedge-screen.service
 # The root is mounted read-only here, as it is on the kiosk.
-mount --bind /dev "$work/root/dev"
+for folder in dev proc; do mount --bind "/$folder" "$work/root/$folder"; done
 mount -t tmpfs tmpfs "$work/root/tmp"
 cp "$repository/tests/fixtures/golden.jpg" "$work/root/tmp/"
 chroot "$work/root" /opt/dermedge/venv/bin/dermedge predict /tmp/golden.jpg --bundle /opt/dermedge/bundle --json
