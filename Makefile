@@ -8,7 +8,7 @@ BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
 ARGS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint audit format check clean
+.PHONY: help setup setup-onnx2tf demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint audit format check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,10 @@ webapp/node_modules/.built: webapp/package-lock.json webapp/build.mjs $(wildcard
 
 .venv-legacy/installed: requirements/edge-legacy.txt requirements/test.txt
 	$(PYTHON) -m venv .venv-legacy && .venv-legacy/bin/pip install --quiet --disable-pip-version-check -r requirements/edge-legacy.txt -r requirements/test.txt && touch $@
+
+setup-onnx2tf: .venv-onnx2tf/installed ## make the environment of the second route to TFLite (--tflite-via onnx2tf)
+.venv-onnx2tf/installed: requirements/onnx2tf.txt
+	$(PYTHON) -m venv .venv-onnx2tf && .venv-onnx2tf/bin/pip install --quiet --disable-pip-version-check -r requirements/onnx2tf.txt && touch $@
 
 demo: setup ## the main job on generated data: train, export, predict with both engines, write Grad-CAM overlays
 	$(RUN) -m train --preset demo --name demo
@@ -65,7 +69,7 @@ bench-train: setup ## images/s of the training loop against the bare forward and
 data: setup ## download HAM10000 (ISIC 2018 task 3)
 	$(RUN) -m train.download $(ARGS)
 
-test: setup test-edge test-legacy ## every test, also in environments with the device's packages alone
+test: setup setup-onnx2tf test-edge test-legacy ## every test, also in environments with the device's packages alone
 	$(RUN) -m pytest $(ARGS)
 
 test-edge: .venv-edge/installed ## the device's tests with nothing but the device's packages installed
@@ -102,4 +106,4 @@ format: setup ## rewrite the code in the house style
 check: test lint ## what the continuous integration runs
 
 clean: ## remove environments and caches; data, runs and models stay
-	rm -rf .venv .venv-edge .venv-legacy .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .venv-edge .venv-legacy .venv-onnx2tf .pytest_cache .mypy_cache .ruff_cache build dist

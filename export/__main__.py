@@ -10,7 +10,14 @@ import sys
 from pathlib import Path
 
 from edge_runtime.errors import run_command_line
-from export.configuration import DEFAULT_PRECISIONS, FORMATS, PRECISIONS, ExportConfiguration, Tolerances
+from export.configuration import (
+    DEFAULT_PRECISIONS,
+    FORMATS,
+    PRECISIONS,
+    TFLITE_ROUTES,
+    ExportConfiguration,
+    Tolerances,
+)
 
 DESCRIPTION = """\
 Turn a checkpoint into a bundle: ONNX and TFLite graphs of features, head, explain and the whole model, checked against
@@ -39,6 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="how int8 ranges are chosen; auto compares all (default: %(default)s)")  # fmt: skip
     add("--int8-goal", type=float, default=default.int8_goal, metavar="NATS",
         help="while the answers diverge more than this, costlier recipes are tried (default: %(default)s)")  # fmt: skip
+    add("--qat", action="store_true",
+        help="where no recipe reaches the goal, fine-tune the weights for int8 and try again")  # fmt: skip
+    add("--qat-steps", type=int, default=default.qat_steps, metavar="N",
+        help="batches of 16 calibration pictures to fine-tune on (default: %(default)s)")  # fmt: skip
+    add("--tflite-via", choices=TFLITE_ROUTES, default=default.tflite_via,
+        help="converter of the TFLite files; for onnx2tf `make setup-onnx2tf` once (default: %(default)s)")  # fmt: skip
+    add("--compare-tflite-routes", action="store_true",
+        help="convert by the other route too, and put both routes' figures into report.json")  # fmt: skip
     add("--compact", action="store_true",
         help="after measuring, keep only what the int8 variants need: about 23 MB for resnet18")  # fmt: skip
     add("--threads", type=int, default=2, metavar="N", help="processor threads (default: %(default)s)")

@@ -11,6 +11,7 @@ Calibrator = Literal["auto", "min-max", "percentile", "mse", "entropy"]
 FORMATS = ("onnx", "tflite")
 PRECISIONS = ("fp32", "int8", "fp16", "dynamic")
 DEFAULT_PRECISIONS = ("fp32", "int8")
+TFLITE_ROUTES = ("litert-torch", "onnx2tf")
 DEMO_GOAL = 1e-1
 UNAVAILABLE = {("onnx", "dynamic")}
 """onnxruntime computes dynamically quantised convolutions many times slower than float ones, so nobody wants them."""
@@ -52,6 +53,10 @@ class ExportConfiguration:
     int8_goal: float = 5e-4
     threads: int = 1
     compact: bool = False
+    tflite_via: str = "litert-torch"
+    compare_tflite_routes: bool = False
+    qat: bool = False
+    qat_steps: int = 200
     tolerances: Tolerances = field(default_factory=Tolerances)
 
     def goal(self, *, demo: bool) -> float:

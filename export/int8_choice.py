@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_FLOAT_LAYERS = 4
+MOST_FLOAT_TRIALS = 6
 HARM_PICTURES = 40
 
 
@@ -85,7 +86,8 @@ def choose_recipe(
     """Return the best recipe with its ``features`` graph, and the scores of all that were tried.
 
     First the calibrators are compared. Only while the answers still diverge more than the goal allows, rounding
-    errors are compensated, and then the layers that hurt most stay in float, one after the other.
+    errors are compensated, and then the layers that hurt most stay in float, one after the other; a layer whose float
+    does not help beside the ones before it is quantised again.
     """
     search = _Search(build, engine, head, material)
     for calibrator in material.calibrators:
@@ -93,10 +95,9 @@ def choose_recipe(
     if search.best_score.divergence > material.goal:
         search.attempt(replace(search.best, compensate=True))
     if search.best_score.divergence > material.goal:
-        ranking = search.layers_by_harm()
-        for count in range(1, MOST_FLOAT_LAYERS + 1):
-            if search.best_score.divergence > material.goal:
-                search.attempt(replace(search.best, float_layers=tuple(ranking[:count])))
+        for layer in search.layers_by_harm()[:MOST_FLOAT_TRIALS]:
+            if search.best_score.divergence > material.goal and len(search.best.float_layers) < MOST_FLOAT_LAYERS:
+                search.attempt(replace(search.best, float_layers=(*search.best.float_layers, layer)))
     return search.best, search.best_graph, search.scores
 
 

@@ -51,7 +51,10 @@ def write_int8(
     properties: dict[str, str],
     material: Int8Material,
 ) -> tuple[dict[Role, Path], list[Score]]:
-    """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores."""
+    """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores.
+
+    They are made from the fp32 files in the folder.
+    """
     trunk = onnx.load(folder / "features.fp32.onnx")
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=True))
     statistics = onnx_quantisation.record_statistics(trunk, material.images)

@@ -19,10 +19,15 @@ OPSET = 18
 BATCH_DIMENSION = "N"
 
 
-def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str]) -> Path:
-    """Write a role as fp32 ONNX with the batch dimension ``N``; ``metadata`` becomes the file's properties."""
+def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str], *, fixed_batch: bool = False) -> Path:
+    """Write a role as fp32 ONNX with the batch dimension ``N``, or for a fixed batch of 1.
+
+    ``metadata`` becomes the file's properties.
+    """
     # Two pictures stand for any number: a batch of one is burnt into the graph by the tracer.
-    examples = {name: example.expand(2, *example.shape[1:]).contiguous() for name, example in graph.inputs.items()}
+    batch = 1 if fixed_batch else 2
+    examples = {name: example.expand(batch, *example.shape[1:]).contiguous() for name, example in graph.inputs.items()}
+    any_batch = {name: {0: torch.export.Dim(BATCH_DIMENSION)} for name in examples}
     with warnings.catch_warnings(), capture_output(f"torch.onnx on {graph.role}"):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -34,7 +39,7 @@ def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str]) -> Path:
             external_data=False,
             input_names=list(examples),
             output_names=list(graph.outputs),
-            dynamic_shapes={name: {0: torch.export.Dim(BATCH_DIMENSION)} for name in examples},
+            dynamic_shapes=None if fixed_batch else any_batch,
             verbose=False,
         )
         assert program is not None

@@ -158,13 +158,7 @@ def _with_latencies(
     bundle: Path, manifest: Manifest, results: list[GraphParity], image: NDArray[np.uint8]
 ) -> list[GraphParity]:
     """Measure one thread, one picture at a time, in turns, so that a busy moment strikes all graphs alike."""
-    runners = [_runner(bundle, manifest, result) for result in results]
-    timings: list[list[float]] = [[] for _ in results]
-    for _ in range(LATENCY_ROUNDS):
-        for run, times in zip(runners, timings, strict=True):
-            started = perf_counter()
-            run(image)
-            times.append(1e3 * (perf_counter() - started))
+    latencies = median_latencies([graph_runner(bundle, manifest, result) for result in results], image)
     return [
         GraphParity(
             result.variant,
@@ -172,13 +166,25 @@ def _with_latencies(
             result.probabilities,
             result.explain_correlation,
             result.size_bytes,
-            median(times[LATENCY_ROUNDS // 5 :]),  # the first ones warm up
+            latency,
         )
-        for result, times in zip(results, timings, strict=True)
+        for result, latency in zip(results, latencies, strict=True)
     ]
 
 
-def _runner(bundle: Path, manifest: Manifest, result: GraphParity) -> Any:
+def median_latencies(runners: list[Any], image: NDArray[np.uint8]) -> list[float]:
+    """Return milliseconds per run of one picture [S,S,3], the runners taken in turns."""
+    timings: list[list[float]] = [[] for _ in runners]
+    for _ in range(LATENCY_ROUNDS):
+        for run, times in zip(runners, timings, strict=True):
+            started = perf_counter()
+            run(image)
+            times.append(1e3 * (perf_counter() - started))
+    return [median(times[LATENCY_ROUNDS // 5 :]) for times in timings]  # the first ones warm up
+
+
+def graph_runner(bundle: Path, manifest: Manifest, result: GraphParity) -> Any:
+    """Return a function from a picture [S,S,3] to the answer of one graph chain, on one thread."""
     files = manifest.variants[result.variant]
     metadata = None
     if manifest.patient_metadata is not None:

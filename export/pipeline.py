@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
+import msgspec
 import torch
 
-from edge_runtime.classes import CLASS_CODES, CLASSES
+from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import DataError, ExportError
-from edge_runtime.manifest import GraphFile, Manifest, Measured, Parity, Role, verify_files, write_manifest
-from edge_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from export.activation_ranges import CALIBRATORS
+from edge_runtime.manifest import Manifest, Measured, Parity, verify_files, write_manifest
+from export import onnx2tf_route
+from export.bundle_graphs import BundleGraphs, ExportPictures
 from export.bundle_writer import new_bundle
 from export.calibration_data import LabelledPictures, choose_calibration, choose_validation, load_pictures
 from export.card import write_card
 from export.compact import compact_bundle
 from export.configuration import ExportConfiguration
-from export.converter_output import capture_output
 from export.gate import broken_tolerances
-from export.int8_choice import HoldOut, Int8Material, Score, head_probabilities
-from export.layer_inputs import LayerInputs
-from export.manifest_entries import build_manifest, graph_entry
-from export.parity import GraphParity, Reference, check_bundle, encode_pictures, parity_entry, reference_answers
+from export.int8_choice import Score
+from export.manifest_entries import build_manifest, variants_of
+from export.node_counts import node_counts
+from export.parity import GraphParity, Reference, check_bundle, parity_entry, reference_answers
 from export.report import build_report, parity_table, write_report
 from export.report_page import write_bundle_page
+from export.route_comparison import compare_routes, other_route
 from export.run_facts import run_facts
 from export.run_report import write_run_report
-from export.split_model import Layout, RoleGraph, head_of, split_model
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
 from train.metrics import summary_metrics
 from train.models import LesionModel
-from train.out_of_distribution import model_for_export
 from train.records import load_records
 from train.split import read_split
 
@@ -49,17 +45,6 @@ CONVERTERS = {
     "tflite": {"litert_torch": "litert-torch", "ai_edge_quantizer": "ai-edge-quantizer", "onnx": "onnx"},
 }
 """By format: the modules its files are made with, and the packages they come in."""
-
-LAYOUTS: dict[str, Layout] = {"onnx": "NCHW", "tflite": "NHWC"}
-
-
-@dataclass(frozen=True)
-class ExportPictures:
-    """The pictures of an export by purpose."""
-
-    calibration: LabelledPictures
-    hold_out: LabelledPictures
-    validation: LabelledPictures
 
 
 @dataclass(frozen=True)
@@ -106,6 +91,8 @@ def check_configuration(configuration: ExportConfiguration) -> None:
     ):
         if number is not None and number < 2:
             raise ExportError(f"{flag}: expected at least 2, found {number}")
+    if configuration.qat_steps < 1:
+        raise ExportError(f"--qat-steps: expected at least 1, found {configuration.qat_steps}")
     if configuration.threads < 1:
         raise ExportError(f"--threads: expected at least 1, found {configuration.threads}")
     for format_name in configuration.formats:
@@ -113,6 +100,9 @@ def check_configuration(configuration: ExportConfiguration) -> None:
             if find_spec(module) is None:
                 advice = f"pip install -r requirements/export.txt, or leave {format_name} out with --formats"
                 raise ExportError(f"{package} is not installed: {advice}")
+    wants_onnx2tf = configuration.tflite_via == "onnx2tf" or configuration.compare_tflite_routes
+    if wants_onnx2tf and "tflite" in configuration.formats:
+        onnx2tf_route.check_environment()
 
 
 class Clock:
@@ -130,107 +120,6 @@ class Clock:
 
     def __exit__(self, *_: object) -> None:
         self.seconds[self._step] = perf_counter() - self._started
-
-
-class BundleGraphs:
-    """The graph files of one bundle while they are written."""
-
-    def __init__(
-        self,
-        configuration: ExportConfiguration,
-        checkpoint: Checkpoint,
-        model: LesionModel,
-        pictures: ExportPictures,
-        folder: Path,
-    ) -> None:
-        self.configuration = configuration
-        self.checkpoint = checkpoint
-        self.model = model_for_export(model, checkpoint)  # the same weights, and the outlier score beside the logits
-        self.pictures = pictures
-        self.folder = folder
-        self.entries: list[GraphFile] = []
-        self.scores: dict[str, list[Score]] = {}
-        self._layers: dict[str, LayerInputs] | None = None
-
-    def write_format(self, format_name: str) -> None:
-        """Write all precisions of one format; fp32 always, since head and explain are that in every variant."""
-        print(f"writing {format_name}", file=sys.stderr)
-        graphs = split_model(
-            self.model,
-            LAYOUTS[format_name],
-            size=self.checkpoint.input_size,
-            temperature=self.checkpoint.temperature,
-            metadata_size=_metadata_size(self.checkpoint),
-        )
-        write: Callable[[dict[Role, RoleGraph]], None] = (
-            self._write_onnx if format_name == "onnx" else self._write_tflite
-        )
-        write(graphs)
-
-    def _layer_inputs(self) -> dict[str, LayerInputs]:
-        """What the convolutions see is measured once, on an ONNX graph, for both formats."""
-        if self._layers is None:
-            from export import onnx_graphs
-
-            with tempfile.TemporaryDirectory() as folder:
-                ours = split_model(self.model, "NCHW", size=self.checkpoint.input_size)
-                onnx_graphs.write_fp32({"features": ours["features"]}, Path(folder), {})
-                self._layers = onnx_graphs.record_layers(Path(folder), self.pictures.calibration.images)
-        return self._layers
-
-    def _write_onnx(self, graphs: dict[Role, RoleGraph]) -> None:
-        from export import onnx_graphs
-
-        properties = file_properties(self.checkpoint)
-        self._add(onnx_graphs.write_fp32(graphs, self.folder, properties), graphs, "fp32")
-        if "fp16" in self.configuration.precisions:
-            self._add(onnx_graphs.write_fp16(graphs, self.folder, properties), graphs, "fp16")
-        if "int8" in self.configuration.precisions:
-            paths, self.scores["onnx"] = onnx_graphs.write_int8(graphs, self.folder, properties, self._material(graphs))
-            self._add(paths, graphs, "int8")
-
-    def _write_tflite(self, graphs: dict[Role, RoleGraph]) -> None:
-        with capture_output("loading the TFLite converter"):
-            from export import tflite_graphs
-
-        written = {"fp32": tflite_graphs.write_fp32(graphs, self.folder)}
-        for precision in ("fp16", "dynamic"):
-            if precision in self.configuration.precisions:
-                written[precision] = tflite_graphs.write_light(self.folder, precision)
-        if "int8" in self.configuration.precisions:
-            written["int8"], self.scores["tflite"] = tflite_graphs.write_int8(
-                graphs, self.folder, self._material(graphs)
-            )
-        properties = file_properties(self.checkpoint)
-        description = f"{properties['architecture']} for dermatoscopic pictures; {properties['warning']}"
-        tflite_graphs.add_metadata(self.folder, graphs, description, self.checkpoint.licence)
-        for precision, paths in written.items():
-            self._add(paths, graphs, precision)
-
-    def _material(self, graphs: dict[Role, RoleGraph]) -> Int8Material:
-        chosen = self.configuration.calibrator
-        return Int8Material(
-            images=self.pictures.calibration.images,
-            layers=self._layer_inputs(),
-            hold_out=self._hold_out(graphs),
-            calibrators=tuple(name for name in CALIBRATORS if chosen in ("auto", name)),
-            goal=self.configuration.goal(demo=self.checkpoint.demo),
-            threads=self.configuration.threads,
-        )
-
-    def _hold_out(self, graphs: dict[Role, RoleGraph]) -> HoldOut:
-        pictures = self.pictures.hold_out
-        metadata = encode_pictures(pictures.records, self.checkpoint.metadata_spec)
-        with torch.no_grad():
-            batches = np.array_split(pictures.images, max(1, len(pictures) // 16))
-            maps = [graphs["features"].module(torch.from_numpy(batch))["feature_map"].numpy() for batch in batches]
-        head = head_of(graphs)
-        return HoldOut(
-            pictures.images, pictures.truth, head_probabilities(head, np.concatenate(maps), metadata), metadata
-        )
-
-    def _add(self, paths: dict[Role, Path], graphs: dict[Role, RoleGraph], precision: str) -> None:
-        self.entries += [graph_entry(path, graphs[role], precision) for role, path in paths.items()]
 
 
 def read_pictures(configuration: ExportConfiguration, checkpoint: Checkpoint) -> ExportPictures:
@@ -262,26 +151,6 @@ def find_data(configuration: ExportConfiguration) -> Path:
         return Path(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(f"{path}: expected the folder of the training data; name it with --data") from None
-
-
-def file_properties(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return what every ONNX file says of itself, for readers that do not know the manifest."""
-    return {
-        "architecture": checkpoint.architecture,
-        "class_names": json.dumps([lesion_class.name for lesion_class in CLASSES]),
-        "classes": json.dumps(list(CLASS_CODES)),
-        "demo": json.dumps(checkpoint.demo),
-        "input": (
-            f"uint8 RGB NHWC, stretched to {checkpoint.input_size}x{checkpoint.input_size} with an antialiased "
-            "bilinear filter; normalisation is inside the graph"
-        ),
-        "licence": checkpoint.licence,
-        "normalisation_mean": json.dumps(IMAGENET_MEAN),
-        "normalisation_std": json.dumps(IMAGENET_STD),
-        "temperature": json.dumps(checkpoint.temperature),
-        "warning": "research only, not a medical device"
-        + ("; demo: trained on generated phantoms" if checkpoint.demo else ""),
-    }
 
 
 def _measure(
@@ -319,6 +188,10 @@ def _measure(
     report = build_report(
         manifest, results, reference, validation, writer.scores, configuration.tolerances, broken, training
     )
+    report["nodes"] = node_counts(folder, writer.entries)  # by file, those that --compact removes included
+    if configuration.compare_tflite_routes and "tflite" in configuration.formats and not broken:
+        with clock("other TFLite route"):
+            report["tflite_routes"] = _compare_tflite_routes(writer, model, manifest, results, validation, reference)
     with clock("report"):
         write_run_report(path.parent, folder, manifest, report, results, reference, validation)
     if broken:
@@ -327,6 +200,26 @@ def _measure(
     write_manifest(folder, manifest)
     write_report(folder, report)
     return manifest, results, report
+
+
+def _compare_tflite_routes(
+    writer: BundleGraphs,
+    model: LesionModel,
+    manifest: Manifest,
+    results: list[GraphParity],
+    validation: LabelledPictures,
+    reference: Reference,
+) -> list[dict[str, Any]]:
+    """Write the TFLite files again by the other route, into a folder that does not stay, and compare."""
+    route, other = writer.configuration.tflite_via, other_route(writer.configuration.tflite_via)
+    with tempfile.TemporaryDirectory() as name:
+        configuration = replace(writer.configuration, tflite_via=other, formats=("tflite",))
+        again = BundleGraphs(configuration, writer.checkpoint, model, writer.pictures, Path(name))
+        again.source, again.prepared_sources = writer.source, writer.prepared_sources
+        again.write_format("tflite")
+        draft = msgspec.structs.replace(manifest, graphs=again.entries, variants=variants_of(again.entries))
+        write_manifest(again.folder, draft)
+        return compare_routes({route: writer.folder, other: again.folder}, results, validation, reference)
 
 
 def _measured(
@@ -343,9 +236,3 @@ def _measured(
         expected_calibration_error=figures["expected_calibration_error"],
         parity=parity,
     )
-
-
-def _metadata_size(checkpoint: Checkpoint) -> int:
-    from edge_runtime.patient import metadata_size
-
-    return 0 if checkpoint.metadata_spec is None else metadata_size(checkpoint.metadata_spec)

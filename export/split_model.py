@@ -36,22 +36,29 @@ class RoleGraph:
 
 
 class FeaturesGraph(nn.Module):
-    """``image_nhwc`` uint8 [N,S,S,3] → ``feature_map`` float32, normalising inside."""
+    """``image_nhwc`` uint8 [N,S,S,3] → ``feature_map`` float32, normalising inside.
+
+    With ``picture_layout`` NCHW the picture is taken as [N,3,S,S]: for converters that turn every input themselves.
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: nn.Module, layout: Layout) -> None:
+    def __init__(self, features: nn.Module, layout: Layout, picture_layout: Layout = "NHWC") -> None:
         super().__init__()
         self.features = features
         self.layout = layout
+        self.picture_layout = picture_layout
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN))
         self.register_buffer("scale", 1 / (255 * torch.tensor(IMAGENET_STD)))
 
     def forward(self, image_nhwc: Tensor) -> dict[str, Tensor]:
-        normalised = (image_nhwc.to(torch.float32) - self.mean) * self.scale
-        feature_map = self.features(normalised.permute(0, 3, 1, 2))
-        return {"feature_map": to_layout(feature_map, self.layout)}
+        image = image_nhwc.to(torch.float32)
+        if self.picture_layout == "NCHW":
+            normalised = (image - self.mean[:, None, None]) * self.scale[:, None, None]
+        else:
+            normalised = ((image - self.mean) * self.scale).permute(0, 3, 1, 2)
+        return {"feature_map": to_layout(self.features(normalised), self.layout)}
 
 
 class HeadGraph(nn.Module):
@@ -84,9 +91,8 @@ class ExplainLinearGraph(nn.Module):
         self.register_buffer("channel_weights", channel_weights)
 
     def forward(self, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
-        weights = (class_weights @ self.channel_weights)[:, None, None, :]
-        if self.layout == "NCHW":
-            weights = weights.permute(0, 3, 1, 2)
+        weights = class_weights @ self.channel_weights
+        weights = weights[:, :, None, None] if self.layout == "NCHW" else weights[:, None, None, :]
         weighted = (feature_map * weights).sum(1 if self.layout == "NCHW" else 3)
         return {"class_activation_map": torch.relu(weighted)}
 
@@ -105,14 +111,22 @@ class ModelGraph(nn.Module):
 
 
 def split_model(
-    model: nn.Module, layout: Layout, *, size: int, temperature: float = 1.0, metadata_size: int = 0
+    model: nn.Module,
+    layout: Layout,
+    *,
+    size: int,
+    temperature: float = 1.0,
+    metadata_size: int = 0,
+    explicit_padding: bool | None = None,
 ) -> dict[Role, RoleGraph]:
     """Return the four roles of ``model`` (submodules ``features`` and ``head``) with example inputs.
 
     ``size`` is the picture's side in pixels, ``metadata_size`` the length of the patient vector, 0 for none.
+    ``explicit_padding`` is what :func:`fold_for_inference` takes; by default what the layout's format needs.
     """
+    padding = layout == "NHWC" if explicit_padding is None else explicit_padding
     features = FeaturesGraph(
-        fold_for_inference(cast(nn.Module, model.features), explicit_padding=layout == "NHWC"), layout
+        fold_for_inference(cast(nn.Module, model.features), explicit_padding=padding), layout
     ).eval()
     head = HeadGraph(cast(nn.Module, model.head).eval(), temperature, layout).eval()
     image = {"image_nhwc": torch.zeros((1, size, size, 3), dtype=torch.uint8)}
@@ -129,6 +143,22 @@ def split_model(
         RoleGraph("model", ModelGraph(features, head).eval(), {**image, **metadata}, ("probabilities",)),
     )
     return {graph.role: graph for graph in graphs}
+
+
+def with_channels_first_picture(graphs: dict[Role, RoleGraph]) -> dict[Role, RoleGraph]:
+    """Return the same roles, with the picture as [1,3,S,S] in those that take one."""
+    features = cast(FeaturesGraph, graphs["features"].module)
+    turned = FeaturesGraph(features.features, features.layout, "NCHW").eval()
+    modules = {"features": turned, "model": ModelGraph(turned, head_of(graphs)).eval()}
+    return {
+        role: RoleGraph(
+            role,
+            modules.get(role, graph.module),
+            {name: x.permute(0, 3, 1, 2) if name == "image_nhwc" else x for name, x in graph.inputs.items()},
+            graph.outputs,
+        )
+        for role, graph in graphs.items()
+    }
 
 
 def head_of(graphs: dict[Role, RoleGraph]) -> HeadGraph:

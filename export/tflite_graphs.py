@@ -13,17 +13,12 @@ from export.int8_choice import Int8Material, Recipe, Score, choose_recipe
 from export.layer_inputs import LayerInputs
 from export.split_model import RoleGraph, head_of
 from export.tflite_metadata import with_metadata
-from export.tflite_writer import convert_tflite
 from export.weight_rounding import round_layers
 
 
-def write_fp32(graphs: dict[Role, RoleGraph], folder: Path) -> dict[Role, Path]:
-    """Write the four roles as ``<role>.fp32.tflite`` and return their paths."""
-    paths: dict[Role, Path] = {}
-    for role, graph in graphs.items():
-        paths[role] = folder / f"{role}.fp32.tflite"
-        paths[role].write_bytes(convert_tflite(graph))
-    return paths
+def write_fp32(contents: dict[Role, bytes], folder: Path) -> dict[Role, Path]:
+    """Write the four converted roles as ``<role>.fp32.tflite`` and return their paths."""
+    return _write(contents, folder, "fp32")
 
 
 def write_int8(
@@ -31,7 +26,10 @@ def write_int8(
     folder: Path,
     material: Int8Material,
 ) -> tuple[dict[Role, Path], list[Score]]:
-    """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores."""
+    """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores.
+
+    They are made from the fp32 files in the folder.
+    """
     trunk = (folder / "features.fp32.tflite").read_bytes()
     whole = (folder / "model.fp32.tflite").read_bytes()
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=False))

@@ -6,10 +6,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from edge_runtime.manifest import Role
 from export.converter_output import capture_output
 from export.split_model import RoleGraph
-
-SIGNATURE = "serving_default"
 
 
 def convert_tflite(graph: RoleGraph) -> bytes:
@@ -23,3 +22,8 @@ def convert_tflite(graph: RoleGraph) -> bytes:
             path = Path(folder) / "graph.tflite"
             edge_model.export(str(path))
             return path.read_bytes()
+
+
+def convert_roles(graphs: dict[Role, RoleGraph]) -> dict[Role, bytes]:
+    """Return all roles as fp32 TFLite files."""
+    return {role: convert_tflite(graph) for role, graph in graphs.items()}

@@ -56,7 +56,10 @@ def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -
     model = build_model(architecture)
     with torch.no_grad():
         model.train()
-        for _ in range(8):  # batch norm learns the statistics of these pictures
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None  # the plain mean: the same for all architectures
+        for _ in range(4):  # batch norm learns the statistics of these pictures
             model.features(normalise(images))
         model.eval()
         inputs: list[torch.Tensor] = []

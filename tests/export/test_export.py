@@ -16,8 +16,10 @@ from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import ExportError
 from edge_runtime.manifest import ROLES, read_manifest, verify_files
+from export import tflite_quantisation
+from export.activation_ranges import choose_ranges
 from export.configuration import Tolerances
-from export.onnx_writer import count_nodes
+from export.onnx_writer import count_nodes, write_onnx
 from export.pipeline import ExportOutcome, run_export
 from export.split_model import split_model
 from export.tflite_writer import convert_tflite
@@ -91,6 +93,14 @@ def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
         together = session.run(None, {"image_nhwc": images})[0]
         apart = np.concatenate([session.run(None, {"image_nhwc": image[None]})[0] for image in images])
         np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+def test_onnx_graphs_can_be_written_for_one_picture(checkpoint: Path, tmp_path: Path) -> None:
+    model = build_checkpoint_model(load_checkpoint(checkpoint))
+    for role, graph in split_model(model, "NCHW", size=SIZE).items():
+        path = write_onnx(graph, tmp_path / f"{role}.onnx", {}, fixed_batch=True)
+        shapes = [value.shape for value in onnxruntime.InferenceSession(path).get_inputs()]
+        assert all(shape[0] == 1 and all(isinstance(side, int) for side in shape) for shape in shapes), role
 
 
 def test_parity_of_fp32_is_exact_and_of_int8_within_the_bars(exported: Exported) -> None:
@@ -173,6 +183,15 @@ def test_graphs_hold_nothing_to_remove(exported: Exported) -> None:
     quantised = count_nodes(onnx.load(bundle / "features.int8.onnx"))
     assert "BatchNormalization" not in quantised
     assert "Relu" not in quantised, "a ReLU is the zero point of what follows"
+    assert count_nodes(onnx.load(bundle / "explain.fp32.onnx")) == {
+        "MatMul": 1, "Mul": 1, "ReduceSum": 1, "Relu": 1, "Unsqueeze": 1,
+    }  # fmt: skip
+    reported = json.loads((bundle / "report.json").read_text())["nodes"]
+    assert reported["features.fp32.onnx"] == counts
+    assert reported["features.fp32.tflite"] == {
+        "CONV_2D": 20, "ADD": 8, "PAD": 5, "CAST": 1, "MAX_POOL_2D": 1, "MUL": 1, "SUB": 1,
+    }  # fmt: skip
+    assert set(reported) == {graph.file for graph in read_manifest(bundle).graphs}
     for path in bundle.glob("*.onnx"):
         model = onnx.load(path, load_external_data=False)
         assert not any(tensor.external_data for tensor in model.graph.initializer), path.name
@@ -219,6 +238,22 @@ def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Pa
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes(), name
     graphs = split_model(build_checkpoint_model(load_checkpoint(checkpoint)), "NHWC", size=SIZE, temperature=1.5)
     assert convert_tflite(graphs["head"]) == convert_tflite(graphs["head"])
+
+
+def test_tflite_quantisers_give_the_same_bytes(exported: Exported) -> None:
+    graph = (exported[0] / "features.fp32.tflite").read_bytes()
+    pictures = [class_picture(label, np.random.default_rng(label)) for label in range(3)]
+    made = []
+    for _ in range(2):
+        ranges = choose_ranges(tflite_quantisation.record_statistics(graph, pictures, 1), "min-max")
+        made.append(
+            (
+                tflite_quantisation.quantise_int8(graph, ranges),
+                tflite_quantisation.to_fp16(graph),
+                tflite_quantisation.quantise_dynamic(graph),
+            )
+        )
+    assert made[0] == made[1]
 
 
 def test_broken_tolerance_keeps_the_old_bundle(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
