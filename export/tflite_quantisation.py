@@ -58,7 +58,8 @@ def quantise_int8(graph: bytes, ranges: dict[str, Range], float_scopes: Iterable
     """Return the int8 file of a float graph; operators with the given scopes stay float, and so do the borders."""
     manager = RecipeManager()
     manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
-    manager.add_quantization_config(".*", TFLOperationName.OUTPUT, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    for border in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):  # the patient's vector comes in as float32
+        manager.add_quantization_config(".*", border, algorithm_key=AlgorithmName.NO_QUANTIZE)
     _keep_float(manager, (*preprocessing_scopes(graph), *float_scopes))
     values = {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
