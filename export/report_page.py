@@ -49,7 +49,7 @@ def render_page(
     }
     return environment.get_template("report.html.j2").render(
         manifest=msgspec.to_builtins(manifest),
-        report={"graphs": [], **report},
+        report={"nodes": {}, "tflite_routes": [], **report},
         instruction_sets=instruction_sets,
         cases=cases or {},
         kept={name: _least_divergent(tried) for name, tried in report["int8_recipes"].items()},

@@ -89,6 +89,21 @@ def test_instruction_sets_are_shown_where_they_were_measured(exported: Exported,
     assert "2.5e-01" in page
 
 
+def test_nodes_and_both_routes_are_shown_where_they_were_measured(exported: Exported) -> None:
+    report = json.loads(text_of(exported[0] / "report.json"))
+    figures = {"size_bytes": 11_300_000, "latency_ms": 4.81, "top1_agreement": 0.99, "accuracy_change": -0.001,
+               "balanced_accuracy_change": 0.002, "max_probability_difference": 0.1}  # fmt: skip
+    routes = {"litert-torch": figures, "onnx2tf": {**figures, "latency_ms": 4.72}}
+    entry = {"variant": "tflite-int8", "role": "model", "routes": routes, "agreement_of_routes": 0.985,
+             "max_probability_difference_of_routes": 0.05}  # fmt: skip
+    nodes = {"features.fp32.onnx": {"Conv": 20, "Relu": 17}}
+    page = render_page(exported[1].manifest, {**report, "nodes": nodes, "tflite_routes": [entry]})
+    assert "<td>features.fp32.onnx</td><td>37</td>" in page
+    assert "Conv&nbsp;20, Relu&nbsp;17" in page
+    for shown in ("litert-torch", "onnx2tf", "4.81", "4.72", "98.50"):
+        assert shown in page
+
+
 def test_names_are_escaped(exported: Exported) -> None:
     report = json.loads(text_of(exported[0] / "report.json"))
     page = render_page(exported[1].manifest, {**report, "name": "<script>alert(1)</script>"})
