@@ -2,11 +2,13 @@
 
 It reads the very graphs that onnxruntime reads. A graph with quantised operations runs in int8, and what is not
 quantised in it at the precision the plugin prefers for this processor (bfloat16 on some); any other graph runs in fp32.
+Its package for reporting to its maker is kept from being loaded: this program talks to nobody.
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +70,7 @@ def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
 
 def compile_graph(data: bytes, threads: int, replicas: int) -> Any:
     """Return OpenVINO's compiled model of a graph, for one picture at a time."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     core = openvino.Core()

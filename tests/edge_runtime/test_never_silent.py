@@ -132,6 +132,20 @@ def test_engines_start_without_chatter(engine: str) -> None:
     assert finished.stderr == b""
 
 
+@pytest.mark.parametrize("engine", installed_engines())
+@pytest.mark.parametrize("writable", [True, False])
+def test_no_engine_reports_to_its_maker(engine: str, writable: bool, tmp_path: Path) -> None:
+    """Reports begin with an identifier in the user's folder, or a complaint that there can be none."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "edge_runtime", "predict", "tests/fixtures/golden.jpg", "--bundle", TINY_BUNDLE,
+         "--engine", engine, "--json"],
+        capture_output=True, cwd=REPOSITORY, check=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path) if writable else "/proc/none"},
+    )  # fmt: skip
+    assert finished.stderr == b""
+    assert not list(tmp_path.rglob("*"))
+
+
 def test_warnings_of_an_engine_are_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     with without_information_lines():
         os.write(2, b"INFO: hello\nERROR: something is wrong\n")
