@@ -1,6 +1,6 @@
 """Put together a folder that is ready to be pushed to a Hugging Face Space.
 
-python deploy/make_space.py --bundle models/reference --output ../space
+python deploy/make_space.py --bundle models/ham10000-resnet18 --output ../space
 cd ../space && git init && git add -A && git commit -m dermedge
 git push --force https://huggingface.co/spaces/USER/dermedge HEAD:main
 """

@@ -1,6 +1,6 @@
 """How fast the model is in the browser, next to the native engine in the same minutes.
 
-    python tests/e2e/measure_on_device.py --bundle models/reference --images FOLDER --count 50
+    python tests/e2e/measure_on_device.py --bundle models/ham10000-resnet18 --images FOLDER --count 50
 
 Prints the median milliseconds per picture from decoding to map, natively on one thread and in headless Chromium without
 a network, in turns; how many labels agree; and the largest difference of a probability. Exit status 1 when a label
