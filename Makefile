@@ -70,7 +70,9 @@ data: setup ## download HAM10000 (ISIC 2018 task 3)
 	$(RUN) -m train.download $(ARGS)
 
 test: setup setup-onnx2tf test-edge test-legacy ## every test, also in environments with the device's packages alone
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest tests/train $(ARGS)
+	$(RUN) -m pytest tests/export $(ARGS)
+	$(RUN) -m pytest tests --ignore tests/train --ignore tests/export $(ARGS)
 
 test-edge: .venv-edge/installed ## the device's tests with nothing but the device's packages installed
 	.venv-edge/bin/python -m pytest tests/edge_runtime -p no:cacheprovider -q

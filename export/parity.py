@@ -26,6 +26,7 @@ from export.split_model import grad_cam
 from train.metrics import balanced_accuracy
 from train.models import LesionModel, normalise
 from train.records import LesionRecord
+from train.subject import patient_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,12 +110,7 @@ def encode_pictures(records: tuple[LesionRecord, ...], manifest_or_none: Any) ->
     specification = manifest_or_none
     if specification is None:
         return None
-    return np.stack([encode_patient(patient_of(record), specification) for record in records])
-
-
-def patient_of(record: LesionRecord) -> PatientMetadata:
-    """Return what the record knows about the patient."""
-    return PatientMetadata(age=record.age, sex=record.sex, site=record.site)
+    return np.stack([encode_patient(patient_of(record, specification), specification) for record in records])
 
 
 def map_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -127,13 +123,14 @@ def map_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> flo
 
 def _check_chain(classifier: Classifier, variant: str, pictures: LabelledPictures, reference: Reference) -> GraphParity:
     probabilities, correlations = [], []
+    specification = classifier.manifest.patient_metadata
     rows = zip(pictures.images, pictures.records, strict=True)
     for index, (image, record) in enumerate(_progress(rows, f"{variant} {CHAIN}", len(pictures))):
         explained = index < len(reference.maps)
         prediction = classifier.predict(
             image,
             explain_class=CLASS_CODES[int(reference.probabilities[index].argmax())] if explained else None,
-            patient=None if classifier.manifest.patient_metadata is None else patient_of(record),
+            patient=None if specification is None else patient_of(record, specification),
         )
         probabilities.append(list(prediction.probabilities.values()))
         if explained:

@@ -19,12 +19,13 @@ from edge_runtime.manifest import Manifest
 from edge_runtime.overlay import render_overlay, render_side_by_side
 from edge_runtime.prediction import Prediction
 from export.calibration_data import LabelledPictures
-from export.parity import CHAIN, GraphParity, Reference, map_correlation, patient_of
+from export.parity import CHAIN, GraphParity, Reference, map_correlation
 from export.report import most_changed
 from export.report_page import PAGE_NAME, render_page
 from train.files import write_text_atomically
 from train.records import LesionRecord
 from train.report_page import data_url, encode_jpeg
+from train.subject import patient_of
 
 FOLDER_NAME = "export-report"
 SHOWN = 6
@@ -75,7 +76,8 @@ def _cases(bundle: Path, result: GraphParity, reference: Reference, pictures: La
 
 
 def _explain(classifier: Classifier, image: np.ndarray, record: LesionRecord, code: str) -> Prediction:
-    patient = None if classifier.manifest.patient_metadata is None else patient_of(record)
+    specification = classifier.manifest.patient_metadata
+    patient = None if specification is None else patient_of(record, specification)
     return classifier.predict(image, explain_class=code, patient=patient)
 
 

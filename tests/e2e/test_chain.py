@@ -38,6 +38,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run_module(
         "train", "--data", folder / "data", "--name", "chain", "--runs-folder", folder / "runs",
         "--cache-folder", folder / "cache", "--init", "none", "--epochs", 1, "--image-size", 64, "--batch-size", 20,
+        "--patient-metadata", "--metadata-dropout", 0.3,
         environment=environment,
     )  # fmt: skip
     run_module(
@@ -114,6 +115,29 @@ def test_device_and_web_give_the_same_answer(chain: dict[str, Path]) -> None:
     assert from_web["probabilities"] == pytest.approx(from_device["probabilities"], abs=1e-6)
     assert from_web["label"] == from_device["label"]
     assert any("demo" in warning for warning in from_web["warnings"])
+
+
+def test_what_is_known_of_the_patient_reaches_the_answer_everywhere(chain: dict[str, Path]) -> None:
+    """The same model answers with and without age, sex and site, and the same on the command line and over HTTP."""
+    specification = read_manifest(chain["bundle"]).patient_metadata
+    assert specification is not None
+    assert {"female", "male"} <= set(specification.sexes)
+    picture, site = demo_picture(chain), specification.sites[0]
+    patients: list[dict[str, str]] = [{}, {"age": "80", "sex": "male", "site": site}, {"sex": "male"}]
+    client = create_app(WebConfiguration(bundle=chain["bundle"])).test_client()
+    answers = []
+    for patient in patients:
+        flags = [word for name, value in patient.items() for word in (f"--{name}", value)]
+        output = run_module(
+            "edge_runtime", "predict", picture, "--bundle", chain["bundle"], "--engine", "onnx", "--json", *flags,
+            environment={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        answers.append(json.loads(output)["probabilities"])
+        image = (io.BytesIO(picture.read_bytes()), "x.jpg")
+        response = client.post("/api/v1/predict", data={"image": image, "engine": "onnx", **patient})
+        assert response.get_json()["probabilities"] == pytest.approx(answers[-1], abs=1e-6)
+    values = np.array([list(answer.values()) for answer in answers])
+    assert min(np.abs(values[0] - values[1]).max(), np.abs(values[1] - values[2]).max()) > 1e-5
 
 
 def test_the_picture_is_one_of_the_seven_drawn_classes(chain: dict[str, Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> P
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> tuple[Path, ExportOutcome]:
+def exported_run(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """A copy of that run's folder: only the shared bundle is exported from it, so its report stays that bundle's."""
+    return Path(shutil.copytree(checkpoint.parent, tmp_path_factory.mktemp("runs") / "exported"))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, exported_run: Path) -> tuple[Path, ExportOutcome]:
     """The bundle exported from the checkpoint, and what the export says about it."""
     output = tmp_path_factory.mktemp("models") / "stripes"
-    return output, run_export(exported_configuration(checkpoint, output))
+    return output, run_export(exported_configuration(exported_run / "best.pt", output))
