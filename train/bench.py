@@ -29,7 +29,7 @@ from edge_runtime.preprocessing import INPUT_SIZE
 from train.augment import resize_batch
 from train.cache import PictureCache
 from train.configuration import TrainingConfiguration, check_configuration
-from train.dataset import Batch, LesionDataset, epoch_batches, make_loader, read_ahead
+from train.dataset import Batch, LesionDataset, epoch_batches, make_loader
 from train.distribution import Workers
 from train.files import replacing
 from train.learner import Learner, make_learner
@@ -47,7 +47,7 @@ def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds
     learner.begin(only_new=False)
     batches = epoch_batches(dataset.labels, configuration.batch_size, configuration.seed, 0)
     needed = [batches[index % len(batches)] for index in range(rounds * steps + 2)]
-    fetched = read_ahead(make_loader(dataset, needed))
+    fetched = iter(make_loader(dataset, needed))
     first = next(fetched)
     pictures = resize_batch(first.pictures.to(learner.compute.device), configuration.image_size)
     pictures = pictures.contiguous(memory_format=torch.channels_last)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -69,19 +68,6 @@ def make_loader(dataset: LesionDataset, batches: Sequence[NDArray[np.int64]]) ->
     processes would.
     """
     return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_fetched)  # type: ignore[arg-type]
-
-
-def read_ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield the batches, reading the next one in a thread while the caller works on the last.
-
-    Pages of the mapped file that are not in memory then come from the disk without the network waiting for them.
-    """
-    remaining = iter(batches)
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
-        following = reader.submit(next, remaining, None)
-        while (batch := following.result()) is not None:
-            following = reader.submit(next, remaining, None)
-            yield batch
 
 
 def epoch_batches(

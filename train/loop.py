@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from train.calibration import apply_temperature
-from train.dataset import LesionDataset, epoch_batches, make_loader, read_ahead
+from train.dataset import LesionDataset, epoch_batches, make_loader
 from train.learner import Learner
 from train.metrics import summary_metrics
 from train.schedule import rate_factor, set_rates
@@ -111,7 +111,7 @@ def _train_one_epoch(
     loader = make_loader(training, [workers.share(batch) for batch in remaining])
     hidden = not (workers.is_first and sys.stderr.isatty())
     bar = tqdm(loader, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=hidden)
-    for batch in read_ahead(bar):
+    for batch in bar:
         factor = rate_factor(progress.step, len(batches), configuration)
         set_rates(learner.optimizer, factor, only_new=only_new)
         progress.loss_sum += workers.sum(learn(learner, batch, progress.step, size))
