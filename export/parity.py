@@ -19,10 +19,11 @@ from tqdm import tqdm
 from edge_runtime.backends import backend
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier, calibrated_probabilities
-from edge_runtime.manifest import Manifest, Parity, read_manifest, read_verified
+from edge_runtime.manifest import Manifest, Parity, PatientMetadataSpec, read_manifest, read_verified
 from edge_runtime.patient import PatientMetadata, encode_patient
 from export.calibration_data import LabelledPictures
 from export.split_model import grad_cam
+from train.dataset import encode_records
 from train.metrics import balanced_accuracy
 from train.models import LesionModel, normalise
 from train.records import LesionRecord
@@ -105,12 +106,11 @@ def parity_entry(result: GraphParity, reference: Reference, truth: NDArray[np.in
     )
 
 
-def encode_pictures(records: tuple[LesionRecord, ...], manifest_or_none: Any) -> NDArray[np.float32] | None:
+def encode_pictures(
+    records: tuple[LesionRecord, ...], specification: PatientMetadataSpec | None
+) -> NDArray[np.float32] | None:
     """Return the patients' vectors float32 [N,M], or ``None`` for a model without patient metadata."""
-    specification = manifest_or_none
-    if specification is None:
-        return None
-    return np.stack([encode_patient(patient_of(record, specification), specification) for record in records])
+    return None if specification is None else encode_records(records, specification)
 
 
 def map_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

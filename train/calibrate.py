@@ -30,7 +30,7 @@ from train.augment import augment, find_preset
 from train.calibration import apply_temperature, choose_not_sure_threshold, fit_temperature
 from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
 from train.evaluation_data import SelectedPictures, read_evaluation_data
-from train.losses import class_counts
+from train.losses import class_counts, log_frequencies
 from train.metrics import expected_calibration_error, summary_metrics
 from train.models import LesionModel, normalise
 from train.out_of_distribution import fit_outlier_score, outlier_extra, outlier_threshold
@@ -115,8 +115,7 @@ def shift_prior(checkpoint: Checkpoint, counts: NDArray[np.int64], strength: flo
 
     ``counts`` are pictures per class, (C,). A shift that an earlier call made is taken back first.
     """
-    frequency = np.log(np.maximum(counts, 1) / counts.sum())
-    offset = (strength - checkpoint.extra.get(PRIOR_SHIFT_KEY, 0.0)) * frequency
+    offset = (strength - checkpoint.extra.get(PRIOR_SHIFT_KEY, 0.0)) * log_frequencies(counts)
     state = dict(checkpoint.state_dict)
     state["head.classifier.bias"] = state["head.classifier.bias"] + torch.from_numpy(offset).float()
     return dataclasses.replace(checkpoint, state_dict=state, extra={**checkpoint.extra, PRIOR_SHIFT_KEY: strength})
@@ -231,7 +230,7 @@ def prior_shift_table(
     logits: NDArray[np.floating], truth: NDArray[np.int64], counts: NDArray[np.int64], current: float
 ) -> str:
     """What other strengths of the prior shift would do to the validation figures: one line each, for the choice."""
-    frequency = np.log(np.maximum(counts, 1) / counts.sum())
+    frequency = log_frequencies(counts)
     lines = ["prior shift  accuracy  balanced accuracy  macro F1   (validation part)"]
     for strength in sorted({*np.linspace(0.0, 1.0, 6).round(2).tolist(), current}):
         figures = summary_metrics(truth, apply_temperature(logits + (strength - current) * frequency))

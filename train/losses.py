@@ -29,6 +29,11 @@ def class_counts(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return np.bincount(labels, minlength=len(CLASS_CODES)).astype(np.int64)
 
 
+def log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log of each class's share of the pictures, float64 [C]; a class without pictures counts as having one."""
+    return np.log(np.maximum(counts, 1) / max(int(counts.sum()), 1))
+
+
 def class_weights(labels: NDArray[np.integer[Any]], power: float) -> NDArray[np.float64]:
     """Inverse frequency to ``power``, float64 [C], with mean one over the pictures; 0 for classes without pictures."""
     counts = class_counts(labels)
@@ -48,8 +53,8 @@ def make_loss(configuration: TrainingConfiguration, labels: NDArray[np.integer[A
     if kind == "cross-entropy":
         return _cross_entropy
     if kind == "logit-adjusted":
-        prior = np.maximum(class_counts(labels), 1) / max(len(labels), 1)
-        shift = torch.tensor(configuration.logit_adjustment * np.log(prior), dtype=torch.float32, device=device)
+        adjustment = configuration.logit_adjustment * log_frequencies(class_counts(labels))
+        shift = torch.tensor(adjustment, dtype=torch.float32, device=device)
         return lambda logits, targets: _cross_entropy(logits + shift, targets)
     weights = torch.tensor(class_weights(labels, configuration.class_weight_power), dtype=torch.float32, device=device)
     if kind == "focal":
