@@ -23,6 +23,7 @@ SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SELECTIONS = ("balanced_accuracy", "macro_f1", "accuracy", "loss", "last")
 FOLD_KINDS = ("lesion", "colour", "site", "confirmation")
+TEACHER_ANSWERS = ("mean", "drawn")
 FIT_PARTS = ("train", "train+validation", "all")
 
 
@@ -90,6 +91,9 @@ class TrainingConfiguration:
     mixing_probability: float = _option(0.5, "share of the batches that are mixed, when mixup or cutmix is on")
 
     teachers: str | None = _option(None, "checkpoints to learn from as well, separated by commas")
+    teacher_answers: str = _option(
+        "mean", "'drawn': one teacher and one of eight views a batch, as good in the mean and faster", TEACHER_ANSWERS
+    )
     distillation_weight: float = _option(0.7, "share of the teachers' answers in the loss")
     distillation_temperature: float = _option(2.0, "softening of the answers in distillation")
 

@@ -23,20 +23,30 @@ from train.models import LesionModel
 
 @dataclass(frozen=True)
 class Teacher:
-    """Trained models whose averaged answers, softened by ``temperature``, make up ``weight`` of the loss."""
+    """Trained models whose averaged answers, softened by ``temperature``, make up ``weight`` of the loss.
+
+    With ``drawn``, each batch is answered by one model drawn at random, which looks at the pictures in one of the eight
+    symmetries of the square, drawn as well. The loss is linear in the answers, so its mean over the steps is that of
+    all models averaged over all symmetries, for the time of one look.
+    """
 
     models: tuple[LesionModel, ...]
     temperature: float
     weight: float
+    drawn: bool = False
 
     @torch.no_grad()
-    def probabilities(self, pictures: Tensor, metadata: Tensor | None) -> Tensor:
-        """Mean softened probabilities float32 [N, C] for standardised pictures [N, 3, H, W]."""
+    def probabilities(self, pictures: Tensor, metadata: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Softened probabilities float32 [N, C] for standardised pictures [N, 3, H, W]; the generator is a CPU one."""
+        models = self.models
+        if self.drawn:
+            model, view = (int(torch.randint(count, (), generator=generator)) for count in (len(models), 8))
+            models, pictures = (models[model],), turned(pictures, view)
         answers = [
             functional.softmax(
                 model(pictures, metadata if model.head.metadata_size else None).float() / self.temperature, dim=1
             )
-            for model in self.models
+            for model in models
         ]
         return torch.stack(answers).mean(dim=0)
 
@@ -59,4 +69,16 @@ def load_teacher(
             raise CheckpointError(f"{name}: the teacher knows other patient metadata than the learner")
         model = build_checkpoint_model(checkpoint).requires_grad_(False)
         models.append(model.to(compute.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
-    return Teacher(tuple(models), configuration.distillation_temperature, configuration.distillation_weight)
+    return Teacher(
+        tuple(models),
+        configuration.distillation_temperature,
+        configuration.distillation_weight,
+        drawn=configuration.teacher_answers == "drawn",
+    )
+
+
+def turned(pictures: Tensor, view: int) -> Tensor:
+    """Square pictures [N, 3, H, H] turned by ``view % 4`` quarters, mirrored for ``view`` from 4 on."""
+    pictures = pictures.rot90(view % 4, (2, 3))
+    pictures = pictures.flip(3) if view >= 4 else pictures
+    return pictures.contiguous(memory_format=torch.channels_last)

@@ -65,7 +65,7 @@ def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
     losses = learner.loss(logits, targets)
     if learner.teacher is not None:
         with learner.compute.autocast():
-            answers = learner.teacher.probabilities(pictures, known)
+            answers = learner.teacher.probabilities(pictures, known, generator)
         losses = torch.lerp(losses, learner.teacher.loss(logits, answers), learner.teacher.weight)
     return losses.sum()
 

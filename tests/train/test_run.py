@@ -193,7 +193,8 @@ def test_hidden_metadata_goes_in_whole_groups(tiny_ham10000: Path) -> None:
     assert 0.4 < float((hidden[:, 3] == 0).float().mean()) < 0.6
 
 
-def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", ["mean", "drawn"])
+def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path, answers: str) -> None:
     rates = {"learning_rate": 0.02, "new_layer_learning_rate": 0.02, "epochs": 8, "warmup_epochs": 0.0}
     train_run(quick(runs_folder=str(tmp_path), name="teacher", **rates))
     teacher = str(tmp_path / "teacher" / "best.pt")
@@ -202,6 +203,7 @@ def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path) -> None:
             runs_folder=str(tmp_path),
             name="pupil",
             teachers=f"{teacher}, {teacher}",
+            teacher_answers=answers,
             distillation_weight=1.0,  # nothing but the teachers' answers
             **(rates | {"seed": 1}),
         )
