@@ -17,15 +17,14 @@ from typing import Any
 
 from PIL import Image
 
-from edge_runtime.classifier import Classifier
-from edge_runtime.command_predict import read_patient
+from edge_runtime.command_options import load_classifier, read_patient
 from edge_runtime.errors import EngineError, ImageError
 from edge_runtime.frames import open_frames
 from edge_runtime.interruption import stop_when_asked
 from edge_runtime.output import answer_writer
 from edge_runtime.overlay import render_side_by_side
 from edge_runtime.picture_file import write_png
-from edge_runtime.prediction import DEMO_WARNING, Prediction
+from edge_runtime.prediction import Prediction
 
 _RATE_FRAMES = 30
 
@@ -35,17 +34,7 @@ def run_camera(options: argparse.Namespace) -> int:
     shows = _displays(options)
     with ExitStack() as stack:
         interruption = stack.enter_context(stop_when_asked())
-        classifier = stack.enter_context(
-            Classifier.load(
-                options.bundle,
-                engine=options.engine,
-                precision=options.precision,
-                threads=options.threads,
-                views=options.views,
-            )
-        )
-        if classifier.manifest.demo:
-            print(f"warning: {DEMO_WARNING}", file=sys.stderr)
+        classifier = stack.enter_context(load_classifier(options))
         patient = read_patient(options, classifier)
         writer = answer_writer(options.format, sys.stdout)
         rate = FrameRate()

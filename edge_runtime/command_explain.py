@@ -8,19 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.classifier import Classifier
-from edge_runtime.command_predict import read_patient
+from edge_runtime.command_options import load_classifier, read_patient
 from edge_runtime.output import answer_writer, json_line, printable
 from edge_runtime.overlay import render_heat, render_overlay, render_side_by_side
 from edge_runtime.picture_file import write_png
-from edge_runtime.prediction import DEMO_WARNING
 
 
 def run_explain(options: argparse.Namespace) -> int:
     """Classify a picture, write its Grad-CAM as a PNG, and print the answer."""
-    with Classifier.load(
-        options.bundle, engine=options.engine, precision=options.precision, threads=options.threads, views=options.views
-    ) as classifier:
+    with load_classifier(options, warn=not options.json) as classifier:
         source = sys.stdin.buffer.read() if options.image == "-" else options.image
         prediction = classifier.predict(
             source, explain=True, explain_class=options.class_code, patient=read_patient(options, classifier)
@@ -40,8 +36,6 @@ def run_explain(options: argparse.Namespace) -> int:
         rows = np.round(class_activation_map.astype(float), 6).tolist()
         print(json_line({**prediction.to_json(options.image), **more, "class_activation_map": rows}))
         return 0
-    if classifier.manifest.demo:
-        print(f"warning: {DEMO_WARNING}", file=sys.stderr)
     answer_writer("text", sys.stdout).answer(options.image, prediction)
     print(f"evidence for {prediction.explained_class}: {printable(str(path))}")
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.classifier import Classifier, available_processors
+from edge_runtime.command_options import load_classifier, read_patient
 from edge_runtime.errors import DataError, DermedgeError, ImageError
 from edge_runtime.interruption import Interruption, stop_when_asked
 from edge_runtime.output import AnswerWriter, answer_writer, variant_name
@@ -29,17 +30,8 @@ def run_predict(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         interruption = stack.enter_context(stop_when_asked())
         classifier = stack.enter_context(
-            Classifier.load(
-                options.bundle,
-                engine=options.engine,
-                precision=options.precision,
-                threads=threads,
-                replicas=replicas,
-                views=options.views,
-            )
+            load_classifier(options, warn=options.format in ("text", "table"), threads=threads, replicas=replicas)
         )
-        if classifier.manifest.demo and options.format in ("text", "table"):
-            print("warning: demo model, trained on generated phantoms: not for any medical purpose", file=sys.stderr)
         writer, done = _open_writer(options, classifier, stack)
         run = _Run(chain(first, found), done, writer, interruption)
         answers = classifier.predict_many(
@@ -142,22 +134,6 @@ def _open_writer(
         if before != now:
             raise DataError(f"{options.output}: was begun with {before}, and this is {now}")
     return answer_writer(results.file_format, results.stream, new=results.new), {row["image"] for row in results.rows}
-
-
-def read_patient(options: argparse.Namespace, classifier: Classifier) -> Any:
-    """Return the patient's age, sex and site from the flags, or ``None`` where there are none or none are taken."""
-    given = {"age": options.age, "sex": options.sex, "site": options.site}
-    if all(value is None for value in given.values()):
-        return None
-    specification = classifier.manifest.patient_metadata
-    if specification is None:
-        print("warning: this model does not take age, sex or site; they are ignored", file=sys.stderr)
-        return None
-    from edge_runtime.patient import PatientMetadata, encode_patient
-
-    patient = PatientMetadata(**given)
-    encode_patient(patient, specification)  # refuses a wrong value before the first picture
-    return patient
 
 
 def _with_progress(answers: Iterable[Any], options: argparse.Namespace) -> Iterable[Any]:

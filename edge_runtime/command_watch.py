@@ -7,18 +7,16 @@ also after a restart or a power cut. A file counts as complete when it has not c
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.classifier import Classifier
-from edge_runtime.command_predict import read_patient
+from edge_runtime.command_options import load_classifier, read_patient
 from edge_runtime.errors import DataError, ImageError
 from edge_runtime.interruption import Interruption, stop_when_asked
 from edge_runtime.output import json_line
-from edge_runtime.prediction import DEMO_WARNING
 from edge_runtime.result_file import open_result_file
 from edge_runtime.sources import pictures_in
 
@@ -45,17 +43,7 @@ def run_watch(options: argparse.Namespace) -> int:
         results = stack.enter_context(open_result_file(output, resume=True))
         if results.file_format != "jsonl":
             raise DataError(f"{output}: expected a name ending in .jsonl")
-        classifier = stack.enter_context(
-            Classifier.load(
-                options.bundle,
-                engine=options.engine,
-                precision=options.precision,
-                threads=options.threads,
-                views=options.views,
-            )
-        )
-        if classifier.manifest.demo:
-            print(f"warning: {DEMO_WARNING}", file=sys.stderr)
+        classifier = stack.enter_context(load_classifier(options))
         done = {FileState(row["image"], row.get("size_bytes", 0), row.get("modified_ns", 0)) for row in results.rows}
         watch = _Watch(classifier, read_patient(options, classifier), results.stream, done)
         watch.run(folder, options.interval, options.once, interruption)
