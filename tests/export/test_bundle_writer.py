@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,18 +60,6 @@ def test_full_disk_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.Mon
         write(tmp_path / "one", "second")
     assert (tmp_path / "one" / "manifest.json").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 def test_disk_that_fills_up_while_graphs_are_written(small_disk: Path) -> None:

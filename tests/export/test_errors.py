@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from export import pipeline
 from export.__main__ import build_parser, configuration_from, main
 from export.bundle_writer import new_bundle
 from tests.export.conftest import write_data, write_run
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.split import Split, read_split, write_split
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -80,7 +83,30 @@ def test_single_class_of_calibration_pictures(
     assert "calibration: expected training pictures of several classes, found only nv" in line
 
 
-def test_no_calibration_pictures(
+def test_no_training_pictures_to_calibrate_on(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = read_split(own_run.with_name("split.csv"))
+    emptied = Split({name: "test" if part == "train" else part for name, part in split.parts.items()})
+    write_split(emptied, own_run.with_name("split.csv"))
+    save_checkpoint(replace(load_checkpoint(own_run), split_hash=emptied.hash), own_run)
+    line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
+    assert line == "error: calibration: expected pictures in the training part of the split, found none"
+
+
+def test_data_that_the_split_does_not_know(
+    own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_data(tmp_path / "others")
+    table = data / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace("ISIC_", "OTHER_"))
+    for path in data.rglob("ISIC_*.jpg"):
+        path.rename(path.with_name(path.name.replace("ISIC_", "OTHER_")))
+    line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--data", data)
+    assert line == "error: calibration: expected pictures in the training part of the split, found none"
+
+
+def test_calibration_of_no_pictures_is_refused(
     own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--calibration-images", "0")
@@ -119,6 +145,15 @@ def test_folder_without_write_permission(
     models = tmp_path / "models"
     models.mkdir(mode=0o500)
     assert "cannot be written: Permission denied" in failure(capfd, monkeypatch, checkpoint, models / "one")
+
+
+def test_read_only_disk(
+    checkpoint: Path, small_disk: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small_disk / "models").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    line = failure(capfd, monkeypatch, checkpoint, small_disk / "models" / "one")
+    assert "models/one: cannot be written: Read-only file system" in line
 
 
 def test_output_that_is_no_bundle(
