@@ -17,6 +17,7 @@ from edge_runtime.errors import BundleError, run_command_line
 from edge_runtime.manifest import Manifest, read_manifest, verify_files
 from export import card_figures, card_parity
 from export.card_metadata import front_matter
+from export.cross_validation import cross_validation_section, read_cross_validation
 from export.report import REPORT_NAME
 from export.report_page import read_json, write_bundle_page
 from train.files import write_text_atomically
@@ -69,6 +70,7 @@ def card_text(
             USE + ("" if manifest.demo else HAM10000_POPULATION) + "\n\n",
             _classes(manifest),
             card_figures.held_out(manifest, evaluations),
+            cross_validation_section(stored.get("cross_validation")),
             card_figures.weaknesses(evaluations),
             card_parity.graphs(manifest, report),
             card_parity.size_and_energy(manifest, report),
@@ -155,6 +157,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the run's own)")
     parser.add_argument("--evaluation", type=Path, nargs="+", metavar="FILE",
         help="use these report.json of python -m train.evaluate --bundle instead of evaluating now")  # fmt: skip
+    parser.add_argument("--cross-validation", type=Path, metavar="DIR",
+        help="tell of this folder of python -m train --folds, too")  # fmt: skip
     parser.add_argument("--initialisation", metavar="TEXT", help="what to say of the weights training started from")
     parser.add_argument(
         "--no-evaluation", action="store_true", help="only write card and report anew from what is known"
@@ -172,13 +176,14 @@ def main() -> int:
     manifest, report = read_manifest(flags.bundle), read_report(flags.bundle)
     from export.held_out import evaluate_bundle, store_evaluations
 
+    folds = read_cross_validation(flags.cross_validation, manifest) if flags.cross_validation else None
     reports = flags.evaluation or []
     if not reports and not flags.no_evaluation:
         verify_files(flags.bundle, manifest)
         folders = ["--runs-folder", str(flags.runs_folder), "--cache-folder", str(flags.cache_folder)]
         reports = evaluate_bundle(flags.bundle, manifest, flags.data, folders)
-    if reports or flags.initialisation:
-        store_evaluations(flags.bundle, manifest, reports, flags.initialisation)
+    if reports or flags.initialisation or folds:
+        store_evaluations(flags.bundle, manifest, reports, flags.initialisation, folds)
     write_bundle_page(flags.bundle, manifest, report)
     print(f"card: {write_card(flags.bundle, manifest, report)}")
     return 0

@@ -39,8 +39,15 @@ def evaluate_bundle(bundle: Path, manifest: Manifest, data: Path | None, argumen
     return reports
 
 
-def store_evaluations(bundle: Path, manifest: Manifest, reports: list[Path], initialisation: str | None) -> Path:
-    """Write ``evaluation.json`` from evaluation reports of this bundle, and what is to be said of the first weights.
+def store_evaluations(
+    bundle: Path,
+    manifest: Manifest,
+    reports: list[Path],
+    initialisation: str | None = None,
+    cross_validation: dict[str, Any] | None = None,
+) -> Path:
+    """Write ``evaluation.json`` from evaluation reports of this bundle, what is to be said of the first weights, and
+    what :func:`export.cross_validation.read_cross_validation` returns.
 
     What an older file says is kept unless it is said anew. Raises :class:`BundleError` for reports of anything else.
     """
@@ -49,7 +56,11 @@ def store_evaluations(bundle: Path, manifest: Manifest, reports: list[Path], ini
     for path in reports:
         figures = read_json(path)
         evaluations[_variant(figures, manifest, path)] = _trimmed(figures)
-    content = {"initialisation": initialisation or stored["initialisation"], "evaluations": evaluations}
+    content = {
+        "initialisation": initialisation or stored["initialisation"],
+        "cross_validation": cross_validation or stored.get("cross_validation"),
+        "evaluations": evaluations,
+    }
     path = bundle / EVALUATION_NAME
     write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path

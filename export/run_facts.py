@@ -27,8 +27,13 @@ def run_facts(checkpoint: Checkpoint, run: Path) -> dict[str, Any]:
         "epoch": checkpoint.epoch,
         "epochs": len(rows) or None,
         "seconds": sum(row["seconds"] for row in rows) if rows else None,
-        "settings": {name: checkpoint.config[name] for name in SETTINGS if name in checkpoint.config},
+        "settings": told_settings(checkpoint.config),
     }
+
+
+def told_settings(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return what the card tells of a run's saved configuration."""
+    return {name: configuration[name] for name in SETTINGS if name in configuration}
 
 
 def _epoch_rows(path: Path) -> list[dict[str, Any]]:

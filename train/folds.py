@@ -1,7 +1,8 @@
 """Cross-validation in one command: ``python -m train --folds 5 …`` trains each fold and reports mean and deviation.
 
 Each fold is an ordinary run in ``RUNS/NAME/fold-K``, so ``--resume`` goes on with whatever is unfinished. The summary
-is ``folds.json``. Validation figures of the best epoch are a little flattering, as that epoch was chosen by them;
+is ``folds.json``: each fold's figures, their mean and deviation, and the figures of all out-of-fold answers together,
+with intervals. Validation figures of the best epoch are a little flattering, as that epoch was chosen by them;
 ``--select last`` chooses nothing.
 """
 
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.classes import CLASS_CODES
 from train.calibration import apply_temperature, fit_temperature
 from train.checkpoint import build_checkpoint_model, load_checkpoint
 from train.configuration import TrainingConfiguration, configuration_to_json
 from train.device import choose_compute
 from train.files import replacing, write_text_atomically
+from train.intervals import Interval, bootstrap_intervals
 from train.metrics import expected_calibration_error, summary_metrics
 from train.prepare import prepare_data
 from train.run import train_run
@@ -31,12 +34,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldsResult:
-    """``folds`` holds each fold's figures on its validation part; ``mean`` and ``deviation`` are over the folds."""
+    """``folds`` holds each fold's figures on its validation part; ``mean`` and ``deviation`` are over the folds.
+
+    ``together`` are the figures of all validation pictures, each answered by the fold that did not learn it.
+    """
 
     folder: Path
     folds: tuple[dict[str, float], ...]
     mean: dict[str, float]
     deviation: dict[str, float]
+    together: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class FoldAnswers:
+    """A fold's answers on its validation part: truth int64 (N,), calibrated probabilities float64 (N, C)."""
+
+    truth: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    lesions: tuple[str, ...]
 
 
 def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -> FoldsResult:
@@ -44,25 +60,36 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
     folder = configuration.run_folder
     if not resume:
         write_text_atomically(folder / "config.json", configuration_to_json(configuration))
-    rows = []
+    rows, answers = [], []
     for fold in range(configuration.folds or 1):
         one = dataclasses.replace(configuration, name=f"{configuration.name}/fold-{fold}", fold=fold)
         print(f"fold {fold + 1} of {configuration.folds}", flush=True)
         train_run(one, resume=resume and (one.run_folder / "last.pt").is_file())
-        rows.append(judge_fold(one))
+        figures, answered = judge_fold(one)
+        rows.append(figures)
+        answers.append(answered)
         print(", ".join(f"{name} {value:.4f}" for name, value in rows[-1].items()), flush=True)
-    result = summarise(folder, rows)
-    summary = {"folds": list(result.folds), "mean": result.mean, "standard_deviation": result.deviation}
-    write_text_atomically(folder / "folds.json", json.dumps(summary, indent=2) + "\n")
+    result = summarise(folder, rows, answers)
+    defined = {name: one for name, one in result.together.items() if np.isfinite([one.value, one.low, one.high]).all()}
+    summary = {
+        "data_fingerprint": load_checkpoint(folder / "fold-0" / "best.pt").data_fingerprint,
+        "fold_by": configuration.fold_by,
+        "pictures": sum(len(one.truth) for one in answers),
+        "folds": list(result.folds),
+        "mean": result.mean,
+        "standard_deviation": result.deviation,
+        "together": {name: dataclasses.asdict(one) for name, one in defined.items()},
+    }
+    write_text_atomically(folder / "folds.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return result
 
 
-def judge_fold(configuration: TrainingConfiguration) -> dict[str, float]:
-    """Figures of a fold's ``best.pt`` on its validation part in fp32; keeps the answers in ``validation.npz``.
+def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], FoldAnswers]:
+    """Figures and answers of a fold's ``best.pt`` on its validation part in fp32; keeps both in ``validation.npz``.
 
     Pictures are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
     other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the
-    other.
+    other, as the answers have.
     """
     data = prepare_data(configuration)
     dataset = data.dataset("validation")
@@ -70,29 +97,42 @@ def judge_fold(configuration: TrainingConfiguration) -> dict[str, float]:
     compute = choose_compute(configuration.device, "fp32")
     model = build_checkpoint_model(checkpoint).to(compute.device)
     logits = predict_logits(model, dataset, compute, size=configuration.image_size_at(configuration.total_epochs - 1))
+    records = [data.records[index] for index in data.split.indices(data.records, "validation")]
     with replacing(configuration.run_folder / "validation.npz") as temporary, temporary.open("wb") as file:
-        ids = [data.records[index].image_id for index in data.split.indices(data.records, "validation")]
-        np.savez(file, image_ids=np.array(ids), logits=logits, truth=dataset.labels)
+        np.savez(file, image_ids=np.array([one.image_id for one in records]), logits=logits, truth=dataset.labels)
+    answers = FoldAnswers(
+        dataset.labels, cross_fitted(logits, dataset.labels), tuple(record.lesion_id for record in records)
+    )
     figures = summary_metrics(dataset.labels, apply_temperature(logits))
-    return figures | {"calibrated_error": cross_fitted_error(logits, dataset.labels), "epoch": float(checkpoint.epoch)}
+    figures["calibrated_error"] = expected_calibration_error(dataset.labels, answers.probabilities)
+    for index, code in enumerate(CLASS_CODES):
+        if np.any(dataset.labels == index):
+            figures[f"sensitivity/{code}"] = float((logits[dataset.labels == index].argmax(axis=1) == index).mean())
+    return figures | {"epoch": float(checkpoint.epoch)}, answers
 
 
-def cross_fitted_error(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Calibration error after temperature scaling, no picture judged with a temperature it had a part in."""
+def cross_fitted(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities after temperature scaling, no picture with a temperature that it had a part in."""
     probabilities = np.empty_like(logits)
     halves = np.arange(len(truth)) % 2
     for half in (0, 1):
         fitted = fit_temperature(logits[halves != half], truth[halves != half])
         probabilities[halves == half] = apply_temperature(logits[halves == half], fitted)
-    return expected_calibration_error(truth, probabilities)
+    return probabilities
 
 
-def summarise(folder: Path, rows: list[dict[str, float]]) -> FoldsResult:
-    """Mean and sample standard deviation of each figure over the folds."""
-    values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+def summarise(folder: Path, rows: list[dict[str, float]], answers: list[FoldAnswers]) -> FoldsResult:
+    """Mean and sample standard deviation of what every fold has, and the figures of all answers together."""
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    values = {name: np.array([row[name] for row in rows]) for name in names}
     return FoldsResult(
         folder=folder,
         folds=tuple(rows),
         mean={name: float(column.mean()) for name, column in values.items()},
         deviation={name: float(column.std(ddof=1)) for name, column in values.items()},
+        together=bootstrap_intervals(
+            np.concatenate([one.truth for one in answers]),
+            np.concatenate([one.probabilities for one in answers]),
+            [lesion for one in answers for lesion in one.lesions],
+        ),
     )

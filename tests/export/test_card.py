@@ -18,6 +18,8 @@ from export.card import CARD_NAME, main
 from export.pipeline import ExportOutcome
 from export.run_facts import run_facts
 from train.checkpoint import load_checkpoint
+from train.configuration import TrainingConfiguration
+from train.folds import train_folds
 
 FLAGS = ("--bundle", "--runs-folder", "--cache-folder")
 
@@ -155,6 +157,37 @@ def test_words_about_the_first_weights_are_kept(
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
     assert f"- first weights: {told}" in text
     assert "Figures on held-out pictures" in text
+
+
+def test_card_tells_of_the_cross_validation(
+    evaluated: Path,
+    checkpoint: Path,
+    hard_data: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folds = train_folds(
+        TrainingConfiguration(
+            data=str(hard_data), runs_folder=str(tmp_path), name="folds", cache_folder=str(tmp_path / "cache"),
+            folds=2, epochs=1, image_size=32, init="none", architecture="mobilenet_v3_small", tensorboard=False,
+        )
+    )  # fmt: skip
+    assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation", "--cross-validation", folds.folder) == 1
+    assert "folds.json: expected folds of the bundle's pictures" in capfd.readouterr().err
+    fingerprint = read_manifest(evaluated).provenance.data_fingerprint
+    summary = json.loads((folds.folder / "folds.json").read_text()) | {"data_fingerprint": fingerprint}
+    (folds.folder / "folds.json").write_text(json.dumps(summary))
+    assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation", "--cross-validation", folds.folder) == 0
+    assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation") == 0, "and it stays told"
+    text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
+    mean, deviation = folds.mean["balanced_accuracy"], folds.deviation["balanced_accuracy"]
+    together = folds.together["balanced_accuracy"]
+    interval = f"{together.value:.3f} [{together.low:.3f}, {together.high:.3f}]"
+    assert f"| balanced accuracy | {mean:.3f} ± {deviation:.3f} | {interval} |" in text
+    assert "2 folds (by lesion, no lesion on two sides)" in text
+    assert make_card(monkeypatch, evaluated, checkpoint, "--cross-validation", tmp_path) == 1
+    assert "expected folds.json of a finished python -m train --folds, found none" in capfd.readouterr().err
 
 
 def test_report_of_an_older_export(

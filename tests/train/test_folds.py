@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.classes import CLASS_CODES
 from train.calibration import apply_temperature
 from train.command_line import main
 from train.configuration import TrainingConfiguration
-from train.folds import cross_fitted_error, train_folds
+from train.folds import cross_fitted, train_folds
 from train.metrics import balanced_accuracy, expected_calibration_error
 from train.split import read_split
 
@@ -34,17 +35,24 @@ def test_folds_report_mean_and_deviation(
     assert summary["mean"]["balanced_accuracy"] == pytest.approx(np.mean(values))
     assert summary["standard_deviation"]["balanced_accuracy"] == pytest.approx(np.std(values, ddof=1))
     assert result.mean["calibrated_error"] >= 0
-    validated = []
+    validated, counts = [], []
     for fold in range(3):
         folder = tmp_path / "cv" / f"fold-{fold}"
         answers = np.load(folder / "validation.npz")
         parts = read_split(folder / "split.csv").parts
         assert [parts[image_id] for image_id in answers["image_ids"]] == ["validation"] * len(answers["truth"])
         validated += list(answers["image_ids"])
+        counts.append(len(answers["truth"]))
         assert balanced_accuracy(answers["truth"], answers["logits"].argmax(1)) == pytest.approx(values[fold])
         last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
         assert summary["folds"][fold]["log_loss"] == pytest.approx(last["log_loss"], rel=0.05), "the same size twice"
-    assert len(validated) == len(set(validated))
+    assert len(validated) == len(set(validated)) == summary["pictures"]
+    right = [row["accuracy"] * count for row, count in zip(summary["folds"], counts, strict=True)]
+    together = summary["together"]
+    by_class = [together[f"sensitivity/{code}"] for code in CLASS_CODES]
+    assert together["accuracy"]["value"] == pytest.approx(sum(right) / len(validated))
+    assert together["balanced_accuracy"]["value"] == pytest.approx(np.mean([one["value"] for one in by_class]))
+    assert together["log_loss"]["low"] < together["log_loss"]["value"] < together["log_loss"]["high"]
     assert (tmp_path / "latest").read_text() == "cv/fold-2\n"
     capsys.readouterr()
     monkeypatch.setattr("train.loop.learn", None)  # everything is done: resuming must not train
@@ -60,7 +68,7 @@ def test_cross_fitted_error_calibrates_the_overconfident() -> None:
     logits = generator.normal(0, 1, (4000, 7))
     logits[np.arange(4000), truth] += 1.5
     before = expected_calibration_error(truth, apply_temperature(5 * logits))
-    assert cross_fitted_error(5 * logits, truth) < 0.05 < before
+    assert expected_calibration_error(truth, cross_fitted(5 * logits, truth)) < 0.05 < before
 
 
 def test_two_workers_validate_like_one(quick: Quick, tmp_path: Path) -> None:
