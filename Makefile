@@ -8,7 +8,7 @@ BUNDLE_FLAG = $(if $(BUNDLE),--bundle $(BUNDLE))
 ARGS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup setup-onnx2tf demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint audit format check clean
+.PHONY: help setup setup-onnx2tf setup-consumers demo train cross-validate evaluate export card web run-edge bench bench-train data test test-edge test-legacy test-arm64 test-instruction-sets soak load-test fuzz-uploads lint audit format check clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,10 @@ webapp/node_modules/.built: webapp/package-lock.json webapp/build.mjs $(wildcard
 setup-onnx2tf: .venv-onnx2tf/installed ## make the environment of the second route to TFLite (--tflite-via onnx2tf)
 .venv-onnx2tf/installed: requirements/onnx2tf.txt
 	$(PYTHON) -m venv .venv-onnx2tf && .venv-onnx2tf/bin/pip install --quiet --disable-pip-version-check -r requirements/onnx2tf.txt && touch $@
+
+setup-consumers: tests/export/consumers/node_modules/.installed ## fetch what the programs of docs/export.md are run with
+tests/export/consumers/node_modules/.installed: tests/export/consumers/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/export/consumers --silent --ignore-scripts --no-audit --no-fund && touch $@; else echo "node is not installed: the programs in JavaScript, Kotlin and, with onnxruntime, C++ are not run"; fi
 
 demo: setup ## the main job on generated data: train, export, predict with both engines, write Grad-CAM overlays
 	$(RUN) -m train --preset demo --name demo
@@ -69,7 +73,7 @@ bench-train: setup ## images/s of the training loop against the bare forward and
 data: setup ## download HAM10000 (ISIC 2018 task 3)
 	$(RUN) -m train.download $(ARGS)
 
-test: setup setup-onnx2tf test-edge test-legacy ## every test, also in environments with the device's packages alone
+test: setup setup-onnx2tf setup-consumers test-edge test-legacy ## every test, also in environments with the device's packages alone
 	$(RUN) -m pytest tests/train $(ARGS)
 	$(RUN) -m pytest tests/export $(ARGS)
 	$(RUN) -m pytest tests --ignore tests/train --ignore tests/export $(ARGS)
@@ -108,4 +112,4 @@ format: setup ## rewrite the code in the house style
 check: test lint ## what the continuous integration runs
 
 clean: ## remove environments and caches; data, runs and models stay
-	rm -rf .venv .venv-edge .venv-legacy .venv-onnx2tf .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .venv-edge .venv-legacy .venv-onnx2tf tests/export/consumers/node_modules .pytest_cache .mypy_cache .ruff_cache build dist
