@@ -32,7 +32,9 @@ setup-onnx2tf: .venv-onnx2tf/installed ## make the environment of the second rou
 
 setup-consumers: tests/export/consumers/node_modules/.installed ## fetch what the programs of docs/export.md are run with
 tests/export/consumers/node_modules/.installed: tests/export/consumers/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --prefix tests/export/consumers --silent --ignore-scripts --no-audit --no-fund && touch $@; else echo "node is not installed: the programs in JavaScript, Kotlin and, with onnxruntime, C++ are not run"; fi
+	@if ! command -v npm >/dev/null; then found="node is not installed"; \
+	elif ! npm ci --prefix tests/export/consumers --silent --ignore-scripts --no-audit --no-fund; then found="npm could not fetch them"; \
+	else touch $@; exit; fi; echo "$$found: the programs in JavaScript, Kotlin and, with onnxruntime, C++ are not run"
 
 demo: setup ## the main job on generated data: train, export, predict with both engines, write Grad-CAM overlays
 	$(RUN) -m train --preset demo --name demo
