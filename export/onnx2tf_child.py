@@ -49,7 +49,9 @@ def convert(source: Path) -> bytes:
     import tensorflow
 
     graph = onnx.shape_inference.infer_shapes(onnx.load(source))
-    outputs = [value.name for value in graph.graph.output]
+    outputs = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in graph.graph.output
+    }
     model = onnx2tf.convert(
         onnx_graph=graph,
         not_use_onnxsim=True,  # nothing is left to simplify
@@ -65,7 +67,15 @@ def convert(source: Path) -> bytes:
     @tensorflow.function(input_signature=specifications)
     def answer(*tensors: Any) -> Any:
         answers = model(list(tensors))
-        return dict(zip(outputs, answers if isinstance(answers, list | tuple) else [answers], strict=True))
+        answers = answers if isinstance(answers, list | tuple) else [answers]
+        return {name: channels_last(answer, outputs[name]) for name, answer in zip(outputs, answers, strict=True)}
+
+    def channels_last(answer: Any, channels_first: list[int]) -> Any:
+        """Turn back what onnx2tf turned to ONNX's order behind a last sum with ReLU, as in ResNets; both cancel."""
+        turned = answer.shape.as_list() == channels_first and len(channels_first) == 4
+        if turned and channels_first[1] != channels_first[3]:
+            return tensorflow.transpose(answer, (0, 2, 3, 1))
+        return answer
 
     module.answer = answer
     converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], module)

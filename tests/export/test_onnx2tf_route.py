@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_runtime.backends import backend
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import ExportError
 from edge_runtime.manifest import Role, read_manifest
@@ -21,7 +22,7 @@ from export.pipeline import ExportOutcome, run_export
 from export.split_model import split_model, with_channels_first_picture
 from tests.export.conftest import SIZE, class_picture, exported_configuration, write_run
 from train.checkpoint import build_checkpoint_model, load_checkpoint
-from train.models import normalise
+from train.models import build_model, normalise
 
 needs_onnx2tf = pytest.mark.skipif(not INTERPRETER.is_file(), reason="onnx2tf is not there: make setup-onnx2tf")
 Exported = tuple[Path, ExportOutcome]
@@ -90,6 +91,21 @@ def test_graphs_hold_nothing_to_remove(converted: Exported) -> None:
     features = Counter(name for _, name in tflite_quantisation.operator_scopes(_read(bundle, "features.fp32.tflite")))
     assert (features["CONV_2D"], features["DEPTHWISE_CONV_2D"], features["HARD_SWISH"]) == (41, 11, 18)
     assert features["RELU"] == 0, "a ReLU is part of what comes before it"
+
+
+@needs_onnx2tf
+def test_feature_map_behind_a_last_sum_is_channels_last() -> None:
+    """A ResNet ends in a sum and a ReLU, which onnx2tf alone would leave channels first."""
+    torch.manual_seed(0)
+    graphs = split_model(build_model("resnet18").eval(), "NCHW", size=SIZE, explicit_padding=True)
+    features = with_channels_first_picture(graphs)["features"]
+    picture = class_picture(0, np.random.default_rng(0))[None]
+    content = convert_roles({"features": features}, picture)["features"]
+    assert "TRANSPOSE" not in {name for _, name in tflite_quantisation.operator_scopes(content)}
+    found = backend("tflite").load_graph(content, 1, 1)({"image_nhwc": picture})["feature_map"]
+    with torch.no_grad():
+        expected = graphs["features"].module(torch.from_numpy(picture))["feature_map"].permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @needs_onnx2tf
