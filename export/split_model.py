@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +71,17 @@ class HeadGraph(nn.Module):
         self.layout = layout
 
     def forward(self, feature_map: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
-        outputs = call_head(self.head, from_layout(feature_map, self.layout), metadata)
+        outputs = self._outputs(feature_map, metadata)
         if self.temperature != 1.0:
             outputs["logits"] = outputs["logits"] / self.temperature
         return outputs
+
+    def _outputs(self, feature_map: Tensor, metadata: Tensor | None) -> dict[str, Tensor]:
+        """Pool in the border's own layout where the head can go on from there: no graph turns the map for a mean."""
+        if not hasattr(self.head, "from_pooled"):
+            return call_head(self.head, from_layout(feature_map, self.layout), metadata)
+        pooled = feature_map.mean(dim=(2, 3) if self.layout == "NCHW" else (1, 2))
+        return by_name(cast(Any, self.head).from_pooled(pooled, metadata))
 
 
 class ExplainLinearGraph(nn.Module):
@@ -190,7 +197,11 @@ def grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metada
 
 def call_head(head: nn.Module, feature_map_nchw: Tensor, metadata: Tensor | None) -> dict[str, Tensor]:
     """Run a head and return its outputs by name: ``logits`` and, where the head has it, ``outlier_score``."""
-    outputs = head(feature_map_nchw) if metadata is None else head(feature_map_nchw, metadata)
+    return by_name(head(feature_map_nchw) if metadata is None else head(feature_map_nchw, metadata))
+
+
+def by_name(outputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a head's only output its name."""
     return dict(outputs) if isinstance(outputs, dict) else {"logits": outputs}
 
 

@@ -44,11 +44,15 @@ class Head(nn.Module):
 
     def forward(self, feature_map: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Return the logits; without ``metadata`` everything about the patient is unknown."""
-        logits = self.classifier(self.dropout(self.hidden(feature_map.mean(dim=(2, 3)))))
+        return self.from_pooled(feature_map.mean(dim=(2, 3)), metadata)
+
+    def from_pooled(self, pooled: Tensor, metadata: Tensor | None = None) -> Tensor:
+        """Return the logits from pooled features [N, C]."""
+        logits = self.classifier(self.dropout(self.hidden(pooled)))
         if self.metadata_evidence is None:
             return logits
         if metadata is None:
-            metadata = feature_map.new_zeros((feature_map.shape[0], self.metadata_size))
+            metadata = pooled.new_zeros((pooled.shape[0], self.metadata_size))
         return logits + self.metadata_evidence(metadata)
 
 

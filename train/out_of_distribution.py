@@ -72,7 +72,14 @@ class HeadWithOutlierScore(nn.Module):
 
     def forward(self, feature_map: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``logits`` [N, classes] and ``outlier_score`` [N]."""
-        return {"logits": self.head(feature_map, metadata), "outlier_score": self.outlier_score(feature_map)}
+        return self.from_pooled(feature_map.mean(dim=(2, 3)), metadata)
+
+    def from_pooled(self, pooled: Tensor, metadata: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the same from pooled features [N, C]."""
+        return {
+            "logits": self.head.from_pooled(pooled, metadata),
+            "outlier_score": self.outlier_score.from_pooled(pooled),
+        }
 
 
 def fit_outlier_score(pooled: NDArray[np.floating[Any]], components: int = COMPONENTS) -> OutlierScore:

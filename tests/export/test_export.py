@@ -19,6 +19,7 @@ from edge_runtime.manifest import ROLES, read_manifest, verify_files
 from export import tflite_quantisation
 from export.activation_ranges import choose_ranges
 from export.configuration import Tolerances
+from export.node_counts import node_counts
 from export.onnx_writer import count_nodes, write_onnx
 from export.pipeline import ExportOutcome, run_export
 from export.split_model import split_model
@@ -238,6 +239,16 @@ def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Pa
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes(), name
     graphs = split_model(build_checkpoint_model(load_checkpoint(checkpoint)), "NHWC", size=SIZE, temperature=1.5)
     assert convert_tflite(graphs["head"]) == convert_tflite(graphs["head"])
+
+
+def test_no_graph_turns_a_map_around(exported: Exported) -> None:
+    """TFLite is channels last from the picture to the pooling; ONNX turns the picture, once."""
+    counts = node_counts(exported[0], read_manifest(exported[0]).graphs)
+    for file, operators in counts.items():
+        if file.endswith(".tflite"):
+            assert "TRANSPOSE" not in operators, file
+        else:
+            assert operators.get("Transpose", 0) == file.startswith(("features", "model")), file
 
 
 def test_tflite_quantisers_give_the_same_bytes(exported: Exported) -> None:
