@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edge_runtime.classes import CLASS_CODES
@@ -65,7 +66,7 @@ def _summary(evaluations: dict[str, Any]) -> str:
     ]
     for variant, figures in evaluations.items():
         error = figures["calibration"]["after"]["expected_calibration_error"]
-        cells = " | ".join(_interval(figures["summary"][name]) for name in names)
+        cells = " | ".join(format_interval(figures["summary"][name]) for name in names)
         rows.append(f"| {variant} | {cells} | {error:.3f} |\n")
     return "".join(rows)
 
@@ -73,7 +74,9 @@ def _summary(evaluations: dict[str, Any]) -> str:
 def _by_class(figures: dict[str, Any]) -> str:
     rows = ["| class | pictures | sensitivity | specificity | precision | F1 | AUC |\n|---|---|---|---|---|---|---|\n"]
     for row in figures["classes"]:
-        cells = " | ".join(_interval(row[name]) for name in ("sensitivity", "specificity", "precision", "f1", "auc"))
+        cells = " | ".join(
+            format_interval(row[name]) for name in ("sensitivity", "specificity", "precision", "f1", "auc")
+        )
         rows.append(f"| `{row['code']}` | {row['support']} | {cells} |\n")
     return "".join(rows)
 
@@ -81,12 +84,12 @@ def _by_class(figures: dict[str, Any]) -> str:
 def _malignancy(figures: dict[str, Any]) -> str:
     malignant = figures["malignancy"]
     points = "; ".join(
-        f"{_interval(point['sensitivity'])} at a specificity of {point['specificity']:.0%}"
+        f"{format_interval(point['sensitivity'])} at a specificity of {point['specificity']:.0%}"
         for point in malignant["sensitivity_at_specificity"]
     )
     return (
         f"\nMalignant (akiec, bcc, mel; {malignant['malignant']} pictures) against benign: area under the curve "
-        f"{_interval(malignant['auc'])}; sensitivity {points}.\n"
+        f"{format_interval(malignant['auc'])}; sensitivity {points}.\n"
     )
 
 
@@ -100,8 +103,8 @@ def _subgroups(figures: dict[str, Any]) -> str:
     for row in figures["subgroups"]["rows"]:
         few = " (few)" if row["pictures"] < small else ""
         rows.append(
-            f"| {row['attribute']} | {row['value']} | {row['pictures']}{few} | {_interval(row['accuracy'])} | "
-            f"{_interval(row['balanced_accuracy'])} | {format_percent(row['malignant_found'])} |\n"
+            f"| {row['attribute']} | {row['value']} | {row['pictures']}{few} | {format_interval(row['accuracy'])} | "
+            f"{format_interval(row['balanced_accuracy'])} | {format_percent(row['malignant_found'])} |\n"
         )
     return "".join(rows)
 
@@ -133,7 +136,7 @@ def _weak_classes(figures: dict[str, Any]) -> list[str]:
     rows = [row for row in figures["classes"] if (row["sensitivity"]["value"] or 0.0) < 1 and row["support"]]
     weakest = sorted(rows, key=lambda row: row["sensitivity"]["value"])[:3]
     return [
-        f"{row['name'].lower()} (`{row['code']}`): {_interval(row['sensitivity'])} of {row['support']} pictures "
+        f"{row['name'].lower()} (`{row['code']}`): {format_interval(row['sensitivity'])} of {row['support']} pictures "
         "are recognised"
         for row in weakest
     ]
@@ -156,7 +159,7 @@ def _weak_groups(figures: dict[str, Any]) -> list[str]:
     """Groups whose whole interval lies under the accuracy of all: what is likely more than chance."""
     overall, small = figures["summary"]["accuracy"]["value"], figures["subgroups"]["small_group"]
     weak = [
-        f"{row['attribute']} {row['value']} ({_interval(row['accuracy'])} of {row['pictures']} pictures)"
+        f"{row['attribute']} {row['value']} ({format_interval(row['accuracy'])} of {row['pictures']} pictures)"
         for row in figures["subgroups"]["rows"]
         if row["pictures"] >= small and row["accuracy"]["high"] is not None and row["accuracy"]["high"] < overall
     ]
@@ -181,7 +184,8 @@ def _fragile(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _interval(one: dict[str, float | None]) -> str:
+def format_interval(one: Mapping[str, float | None]) -> str:
+    """Return a figure with its interval's bounds, or what of them is defined."""
     if one["value"] is None or one["low"] is None:
         return format_figure(one["value"])
     return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"

@@ -8,6 +8,7 @@ from typing import Any
 from edge_runtime.classes import CLASS_CODES
 from edge_runtime.errors import BundleError
 from edge_runtime.manifest import Manifest
+from export.card_figures import format_interval
 from export.report_page import read_json
 from export.run_facts import told_settings
 
@@ -21,6 +22,9 @@ FIGURES = {
 }
 SAME_TOGETHER = {"calibrated_error": "expected_calibration_error"}
 """Of the answers together, all calibrated, the calibration error has its usual name."""
+
+UNDEFINED: dict[str, float | None] = {"value": None}
+"""A figure that the summary leaves out, such as the AUC of a class without pictures."""
 
 Summary = dict[str, Any]
 
@@ -71,18 +75,15 @@ def _figures(summary: Summary) -> str:
     rows = ["| figure | mean ± standard deviation | all answers together |\n|---|---|---|\n"]
     for name, title in FIGURES.items():
         mean, deviation = summary["mean"][name], summary["standard_deviation"][name]
-        together = summary["together"].get(SAME_TOGETHER.get(name, name))
-        rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {_interval(together)} |\n")
+        together = summary["together"].get(SAME_TOGETHER.get(name, name), UNDEFINED)
+        rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {format_interval(together)} |\n")
     return "".join(rows)
 
 
 def _classes(summary: Summary) -> str:
     rows = ["| class | sensitivity | precision | AUC |\n|---|---|---|---|\n"]
     for code in CLASS_CODES:
-        cells = (_interval(summary["together"].get(f"{name}/{code}")) for name in ("sensitivity", "precision", "auc"))
+        names = (f"{name}/{code}" for name in ("sensitivity", "precision", "auc"))
+        cells = (format_interval(summary["together"].get(name, UNDEFINED)) for name in names)
         rows.append(f"| `{code}` | {' | '.join(cells)} |\n")
     return "".join(rows)
-
-
-def _interval(one: dict[str, float] | None) -> str:
-    return "–" if one is None else f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
