@@ -70,10 +70,10 @@ bench: setup ## how close the runtime is to the bare engines, as ratios of one r
 	$(RUN) -m edge_runtime bench --peers $(BUNDLE_FLAG) $(ARGS)
 
 bench-train: setup ## images/s of the training loop against the bare forward and backward pass
-	$(RUN) -m train.bench $(ARGS)
+	$(RUN) -m train.learning.benchmark $(ARGS)
 
 data: setup ## download HAM10000 (ISIC 2018 task 3)
-	$(RUN) -m train.download $(ARGS)
+	$(RUN) -m train.data.download $(ARGS)
 
 test: setup setup-onnx2tf setup-consumers test-edge test-legacy ## every test, also in environments with the device's packages alone
 	$(RUN) -m pytest tests/train $(ARGS)
@@ -96,10 +96,10 @@ soak: setup ## 100,000 predictions, watching the memory
 	$(RUN) tests/soak/run_soak.py $(BUNDLE_FLAG) $(ARGS)
 
 load-test: setup ## put load on a server of its own on loopback
-	$(RUN) -m webapp.load_test $(BUNDLE_FLAG) $(ARGS)
+	$(RUN) -m tools.load_test $(BUNDLE_FLAG) $(ARGS)
 
 fuzz-uploads: setup ## throw 10,000 hostile uploads at a server of its own on loopback
-	$(RUN) -m webapp.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
+	$(RUN) -m tools.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
 
 lint: setup ## style, types, import contracts and security
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports && .venv/bin/bandit --quiet --configfile pyproject.toml --recursive edge_runtime webapp

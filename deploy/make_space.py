@@ -15,8 +15,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from edge_runtime.bundle.manifest import read_manifest, verify_files  # noqa: E402
 from edge_runtime.errors import DermedgeError, run_command_line  # noqa: E402
-from edge_runtime.manifest import read_manifest, verify_files  # noqa: E402
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "node_modules", "litert", "litert.partial")
 _LARGE = "*.onnx filter=lfs diff=lfs merge=lfs -text\n*.tflite filter=lfs diff=lfs merge=lfs -text\n"

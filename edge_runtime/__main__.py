@@ -1,8 +1,8 @@
-"""``python -m edge_runtime`` — see :mod:`edge_runtime.command_line`."""
+"""``python -m edge_runtime`` — see :mod:`edge_runtime.cli.main`."""
 
 import sys
 
-from edge_runtime.command_line import main
+from edge_runtime.cli.main import main
 from edge_runtime.errors import run_command_line
 
 

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.backends import backend, variant_read_by
-from edge_runtime.bundle import find_bundle, read_variant_files
-from edge_runtime.classes import CLASS_CODES
-from edge_runtime.errors import DermedgeError, EngineError
-from edge_runtime.manifest import Manifest, read_manifest
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.location import find_bundle, read_variant_files
+from edge_runtime.bundle.manifest import Manifest, read_manifest
+from edge_runtime.engines import backend, variant_read_by
+from edge_runtime.errors import DermedgeError, EngineError, ImageError
+from edge_runtime.imaging.preprocessing import load_image_hwc
+from edge_runtime.imaging.views import VIEW_COUNTS, turned
 from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
-from edge_runtime.preprocessing import load_image_hwc
-from edge_runtime.views import VIEW_COUNTS, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_runtime.patient import PatientMetadata
+    from edge_runtime.bundle.patient import PatientMetadata
 
 __all__ = ["DEMO_WARNING", "Classifier", "Prediction", "available_processors", "calibrated_probabilities"]
 
@@ -71,7 +71,7 @@ class Classifier:
         replicas: int = 1,
         views: int = 1,
     ) -> Classifier:
-        """Load a bundle: ``bundle`` or, if ``None``, what :func:`edge_runtime.bundle.find_bundle` finds.
+        """Load a bundle: ``bundle`` or, if ``None``, what :func:`edge_runtime.bundle.location.find_bundle` finds.
 
         ``engine`` is ``"onnx"``, ``"tflite"``, ``"openvino"`` (which reads the ONNX graphs) or ``"auto"`` (the fastest
         of the installed ones here, measured once and remembered).
@@ -88,7 +88,7 @@ class Classifier:
         if views not in VIEW_COUNTS:
             raise EngineError(f"expected {', '.join(map(str, VIEW_COUNTS))} views, found {views}")
         if engine == "auto":
-            from edge_runtime.engine_choice import choose_engine
+            from edge_runtime.engines.selection import choose_engine
 
             engine = choose_engine(folder, manifest, precision, thread_count)
         return cls(folder, manifest, engine, precision, thread_count, replicas, views)
@@ -150,9 +150,23 @@ class Classifier:
         Decoding runs in parallel with inference. At most four batches per replica are in memory, however long
         ``sources`` is. ``options`` are those of :meth:`predict`.
         """
-        from edge_runtime.stream import answer_stream
+        from edge_runtime.stream import prediction_stream
 
-        return answer_stream(self, sources, batch, options)
+        return prediction_stream(lambda chunk: self._predict_chunk(chunk, options), sources, batch, self.replicas)
+
+    def _predict_chunk(self, chunk: list[Any], options: dict[str, Any]) -> list[Prediction | DermedgeError]:
+        if len(chunk) > 1:
+            try:
+                return list(self.predict_batch(chunk, **options))
+            except ImageError:
+                pass  # one image of the batch is unusable: find out which
+        return [self._predict_or_error(source, options) for source in chunk]
+
+    def _predict_or_error(self, source: Any, options: dict[str, Any]) -> Prediction | DermedgeError:
+        try:
+            return self.predict(source, **options)
+        except DermedgeError as error:
+            return error
 
     def _decode(self, source: Any) -> tuple[NDArray[np.uint8], float]:
         started = perf_counter()
@@ -262,7 +276,7 @@ class Classifier:
         specification = self.manifest.patient_metadata
         if specification is None:
             return {}
-        from edge_runtime.patient import encode_patient
+        from edge_runtime.bundle.patient import encode_patient
 
         return {"metadata": np.repeat(encode_patient(patient, specification)[np.newaxis], count, axis=0)}
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.bundle import find_bundle
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.location import find_bundle
+from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
-from edge_runtime.command_parser import ENGINE_CHOICES, PRECISIONS, OneLineParser
+from edge_runtime.cli.parser import ENGINE_CHOICES, PRECISIONS, OneLineParser
 from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
-from edge_runtime.manifest import read_manifest
-from edge_runtime.sources import pictures_in
+from edge_runtime.io.sources import pictures_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

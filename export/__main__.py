@@ -76,7 +76,7 @@ def main() -> int:
     """Parse the command line, export, and print the parity table."""
     configuration = configuration_from(build_parser().parse_args())
     from export.pipeline import run_export  # torch and the converters are not needed for --help
-    from export.report import parity_table
+    from export.report.data import parity_table
 
     outcome = run_export(configuration)
     print(parity_table(outcome.manifest, outcome.results))

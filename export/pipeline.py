@@ -14,31 +14,31 @@ from typing import Any
 import msgspec
 import torch
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import Manifest, Measured, Parity, verify_files, write_manifest
 from edge_runtime.errors import DataError, ExportError
-from edge_runtime.manifest import Manifest, Measured, Parity, verify_files, write_manifest
-from export import onnx2tf_route
-from export.bundle_graphs import BundleGraphs, ExportPictures
-from export.bundle_writer import new_bundle
-from export.calibration_data import LabelledPictures, choose_calibration, choose_validation, load_pictures
-from export.card import write_card
-from export.compact import compact_bundle
+from export.bundle.compact import compact_bundle
+from export.bundle.graphs import BundleGraphs, ExportPictures
+from export.bundle.manifest_entries import build_manifest, variants_of
+from export.bundle.writer import new_bundle
+from export.card.text import write_card
 from export.configuration import ExportConfiguration
-from export.gate import broken_tolerances
-from export.int8_choice import Score
-from export.manifest_entries import build_manifest, variants_of
-from export.node_counts import node_counts
-from export.parity import GraphParity, Reference, check_bundle, parity_entry, reference_answers
-from export.report import build_report, parity_table, write_report
-from export.report_page import write_bundle_page
-from export.route_comparison import compare_routes, other_route
-from export.run_facts import run_facts
-from export.run_report import write_run_report
-from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
-from train.metrics import summary_metrics
-from train.models import LesionModel
-from train.records import load_records
-from train.split import read_split
+from export.formats import onnx2tf_route
+from export.formats.node_counts import node_counts
+from export.images import LabelledPictures, choose_calibration, choose_validation, load_pictures
+from export.int8.recipe_search import Score
+from export.parity.check import GraphParity, Reference, check_bundle, parity_entry, reference_answers
+from export.parity.route_comparison import compare_routes, other_route
+from export.parity.tolerances import broken_tolerances
+from export.report.data import build_report, parity_table, write_report
+from export.report.page import write_bundle_page
+from export.report.run_facts import run_facts
+from export.report.run_page import write_run_report
+from train.data.folder import load_records
+from train.data.split import read_split
+from train.metrics.classification import summary_metrics
+from train.model.architectures import LesionModel
+from train.model.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
 
 CONVERTERS = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},

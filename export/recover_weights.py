@@ -24,13 +24,13 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.errors import BundleError, ExportError, run_command_line
-from edge_runtime.manifest import Manifest, read_manifest, verify_files
-from export.calibration_data import load_pictures
+from export.images import load_pictures
+from train.data.folder import load_records
+from train.data.split import read_split
 from train.files import replacing
-from train.models import LesionModel, build_model, normalise
-from train.records import load_records
-from train.split import read_split
+from train.model.architectures import LesionModel, build_model, normalise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

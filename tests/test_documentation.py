@@ -38,20 +38,20 @@ DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 COMMANDS = {
     "docs/training.md": [
         "train",
-        "train.data_report",
-        "train.contact_sheet",
-        "train.download",
-        "train.bench",
-        "train.bench_augmentation",
+        "train.data.report",
+        "train.augmentation.contact_sheet",
+        "train.data.download",
+        "train.learning.benchmark",
+        "train.augmentation.benchmark",
         "train.calibrate",
-        "train.phantoms",
+        "train.demo.dataset",
     ],
     "docs/evaluation.md": ["train.evaluate"],
     "docs/export.md": ["export", "export.card", "export.recover_weights"],
     "docs/edge.md": [
         f"edge_runtime {name}" for name in ("predict", "bench", "info", "verify", "explain", "watch", "camera")
     ],
-    "docs/web.md": ["webapp", "webapp.load_test", "webapp.fuzz_uploads"],
+    "docs/web.md": ["webapp", "tools.load_test", "tools.fuzz_uploads"],
 }
 
 

@@ -24,23 +24,24 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from edge_runtime.bundle.patient import encode_patient
 from edge_runtime.errors import DataError, run_command_line
-from edge_runtime.patient import encode_patient
-from train.augment import augment, find_preset
-from train.calibration import apply_temperature, choose_not_sure_threshold, fit_temperature
-from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
-from train.evaluation_data import SelectedPictures, read_evaluation_data
-from train.losses import class_counts, log_frequencies
-from train.metrics import expected_calibration_error, summary_metrics
-from train.models import LesionModel, normalise
-from train.out_of_distribution import fit_outlier_score, outlier_extra, outlier_threshold
-from train.records import LesionRecord
-from train.subject import CheckpointSubject, patient_of
+from train.augmentation.batch import augment
+from train.augmentation.strengths import find_preset
+from train.data.class_balance import class_counts, log_frequencies
+from train.data.records import LesionRecord
+from train.evaluation.data import SelectedPictures, read_evaluation_data
+from train.evaluation.subject import CheckpointSubject, patient_of
+from train.metrics.classification import expected_calibration_error, summary_metrics
+from train.metrics.temperature import apply_temperature, choose_not_sure_threshold, fit_temperature
+from train.model.architectures import LesionModel, normalise
+from train.model.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
+from train.model.outlier_score import fit_outlier_score, outlier_extra, outlier_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from train.prepare import PreparedData
+    from train.data.prepare import PreparedData
 
 COVERAGE = 0.9
 FALSE_ALARM_RATE = 0.02

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.command_parser import OneLineParser
+from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import DataError
 from train.configuration import PRESETS, TrainingConfiguration, configuration_from_dict, resolve_configuration
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train as the flags say, one run or all folds; returns the exit status."""
     flags = make_parser().parse_args(arguments)
     configuration = read_configuration(flags)
-    from train.loop import Interrupted  # after the flags are read, so that --help is quick
+    from train.learning.loop import Interrupted  # after the flags are read, so that --help is quick
 
     try:
         if configuration.folds is not None and configuration.fold is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import DataError
-from edge_runtime.preprocessing import INPUT_SIZE
+from edge_runtime.imaging.preprocessing import INPUT_SIZE
 
 LOSSES = ("weighted-cross-entropy", "cross-entropy", "focal", "logit-adjusted")
 SAMPLERS = ("shuffle", "balanced")

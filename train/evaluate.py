@@ -16,21 +16,21 @@ import numpy as np
 from sklearn.metrics import classification_report
 from tqdm import tqdm
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.classifier import DEMO_WARNING
-from edge_runtime.command_parser import ENGINE_CHOICES, OneLineParser
+from edge_runtime.cli.parser import ENGINE_CHOICES, OneLineParser
 from edge_runtime.errors import DataError, run_command_line
-from edge_runtime.views import VIEW_COUNTS
-from train.calibration import apply_temperature
-from train.evaluation_data import EvaluationData, read_evaluation_data
-from train.intervals import REPLICATES
-from train.metrics import summary_metrics
-from train.outlier_report import measure_outliers
-from train.report_figures import build_figures, plain
-from train.report_files import check_output, write_report_folder
-from train.robustness import measure_robustness
-from train.subject import BundleSubject, CheckpointSubject, Subject
-from train.test_time_augmentation import AugmentedSubject
+from edge_runtime.imaging.views import VIEW_COUNTS
+from train.evaluation.data import EvaluationData, read_evaluation_data
+from train.evaluation.outliers import measure_outliers
+from train.evaluation.robustness import measure_robustness
+from train.evaluation.subject import BundleSubject, CheckpointSubject, Subject
+from train.evaluation.tta import AugmentedSubject
+from train.metrics.classification import summary_metrics
+from train.metrics.intervals import REPLICATES
+from train.metrics.temperature import apply_temperature
+from train.report.files import check_output, write_report_folder
+from train.report.metrics_tree import build_figures, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

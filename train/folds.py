@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.classes import CLASS_CODES
-from train.calibration import apply_temperature, fit_temperature
-from train.checkpoint import build_checkpoint_model, load_checkpoint
+from edge_runtime.bundle.classes import CLASS_CODES
 from train.configuration import TrainingConfiguration, configuration_to_json
-from train.device import choose_compute
+from train.data.prepare import prepare_data
 from train.files import replacing, write_text_atomically
-from train.intervals import Interval, bootstrap_intervals
-from train.metrics import expected_calibration_error, summary_metrics
-from train.prepare import prepare_data
+from train.learning.device import choose_compute
+from train.learning.validation import predict_logits
+from train.metrics.classification import expected_calibration_error, summary_metrics
+from train.metrics.intervals import Interval, bootstrap_intervals
+from train.metrics.temperature import apply_temperature, fit_temperature
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 from train.run import train_run
-from train.validation import predict_logits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from train.calibrate import calibrate_run
 from train.configuration import TrainingConfiguration
-from train.data_report import describe
-from train.distribution import Workers, joined_workers
-from train.learner import make_learner
-from train.loop import Progress, fit
-from train.prepare import fit_parts, prepare_data
+from train.data.prepare import fit_parts, prepare_data
+from train.data.report import describe
+from train.learning.distribution import Workers, joined_workers
+from train.learning.learner import make_learner
+from train.learning.loop import Progress, fit
 from train.run_folder import read_progress, save_progress, start_folder
 
 
@@ -32,7 +32,7 @@ class RunResult:
 def train_run(configuration: TrainingConfiguration, *, resume: bool = False) -> RunResult:
     """Train as configured into ``configuration.run_folder``; under torchrun, together with the other workers.
 
-    Raises a :class:`DermedgeError` for users' mistakes and :class:`train.loop.Interrupted` when asked to stop.
+    Raises a :class:`DermedgeError` for users' mistakes and :class:`train.learning.loop.Interrupted` when asked to stop.
     """
     if configuration.threads is not None:
         torch.set_num_threads(configuration.threads)

@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import CheckpointError
-from edge_runtime.preprocessing import INPUT_SIZE
-from train.checkpoint import Checkpoint, load_training_state, save_checkpoint
+from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from train.configuration import TrainingConfiguration, configuration_to_json
+from train.data.prepare import PreparedData
+from train.data.split import write_split
 from train.files import write_text_atomically
-from train.learner import Learner, learner_state
-from train.loop import Progress
-from train.prepare import PreparedData
-from train.split import write_split
+from train.learning.learner import Learner, learner_state
+from train.learning.loop import Progress
+from train.model.checkpoint import Checkpoint, load_training_state, save_checkpoint
 
 
 def start_folder(configuration: TrainingConfiguration, data: PreparedData) -> None:

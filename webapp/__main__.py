@@ -10,12 +10,12 @@ import socket
 import sys
 from pathlib import Path
 
-from edge_runtime.backends import ENGINES
+from edge_runtime.engines import ENGINES
 from edge_runtime.errors import run_command_line
 from webapp.application import create_app
 from webapp.configuration import MEBIBYTE, WebConfiguration
-from webapp.server import Server, listen
-from webapp.supervisor import Supervisor
+from webapp.serving.server import Server, listen
+from webapp.serving.supervisor import Supervisor
 
 API_KEY_VARIABLE = "DERMEDGE_API_KEY"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import api, assets, documents, health, model_api, page
-from webapp.access_log import init_access_log
-from webapp.assets import init_assets
 from webapp.configuration import WebConfiguration
-from webapp.engines import Engines
-from webapp.gate import PredictionGate
-from webapp.metrics import Metrics
+from webapp.inference.engines import Engines
+from webapp.inference.metrics import Metrics
+from webapp.inference.prediction_queue import PredictionGate
 from webapp.problems import register_error_handlers
-from webapp.rate_limit import init_rate_limit
-from webapp.security import init_security
+from webapp.protection.access_log import init_access_log
+from webapp.protection.rate_limit import init_rate_limit
+from webapp.protection.security import init_security
+from webapp.requests.uploads import InMemoryRequest
+from webapp.routes import api, assets, documents, health, model_api, page
+from webapp.routes.assets import init_assets
 from webapp.state import EXTENSION, ServerState
-from webapp.uploads import InMemoryRequest
 
 
 def create_app(configuration: WebConfiguration | None = None) -> Flask:

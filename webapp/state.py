@@ -8,9 +8,9 @@ from typing import cast
 from flask import current_app
 
 from webapp.configuration import WebConfiguration
-from webapp.engines import Engines
-from webapp.gate import PredictionGate
-from webapp.metrics import Metrics
+from webapp.inference.engines import Engines
+from webapp.inference.metrics import Metrics
+from webapp.inference.prediction_queue import PredictionGate
 
 EXTENSION = "dermedge"
 

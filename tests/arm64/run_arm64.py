@@ -21,8 +21,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from edge_runtime.bundle import find_bundle  # noqa: E402
-from edge_runtime.manifest import read_manifest  # noqa: E402
+from edge_runtime.bundle.location import find_bundle  # noqa: E402
+from edge_runtime.bundle.manifest import read_manifest  # noqa: E402
 
 RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 """Debian's, and so Raspberry Pi OS's, Python of each release."""

@@ -19,7 +19,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from edge_runtime.errors import run_command_line  # noqa: E402
 from tests.e2e.conftest import CHROMIUM_FLAGS, CHROMIUM_NAMES  # noqa: E402
-from webapp.server_process import server_process  # noqa: E402
+from tools.server_process import server_process  # noqa: E402
 
 SCREENS = {"phone": (360, 740), "desktop": (1280, 860), "wall": (2560, 1440)}
 

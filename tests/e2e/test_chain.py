@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from edge_runtime import Classifier
-from edge_runtime.classes import CLASS_CODES
-from edge_runtime.manifest import read_manifest, verify_files
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import read_manifest, verify_files
 from tests.conftest import REPOSITORY
 from webapp import create_app
 from webapp.configuration import WebConfiguration
@@ -34,7 +34,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Draw 60 lesions, train for two steps, export. Takes a minute; everything below looks at what came out."""
     folder = tmp_path_factory.mktemp("chain")
     environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2", "PATH": "/usr/bin:/bin"}
-    run_module("train.phantoms", "--output", folder / "data", "--lesions", 60, environment=environment)
+    run_module("train.demo.dataset", "--output", folder / "data", "--lesions", 60, environment=environment)
     run_module(
         "train", "--data", folder / "data", "--name", "chain", "--runs-folder", folder / "runs",
         "--cache-folder", folder / "cache", "--init", "none", "--epochs", 1, "--image-size", 64, "--batch-size", 20,

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, expect
 
 from edge_runtime import Classifier
-from edge_runtime.classes import CLASSES
-from edge_runtime.preprocessing import load_image_hwc
+from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.imaging.preprocessing import load_image_hwc
 from tests.conftest import TINY_BUNDLE, encoded
-from webapp.assets import runs_on_device
+from webapp.routes.assets import runs_on_device
 
 OpenPage = Callable[..., Page]
 

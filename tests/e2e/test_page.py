@@ -14,8 +14,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from edge_runtime import Classifier
-from edge_runtime.classes import CLASSES
-from edge_runtime.overlay import render_heat
+from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.imaging.overlay import render_heat
 from tests.conftest import TINY_BUNDLE, blob_picture
 
 OpenPage = Callable[..., Page]

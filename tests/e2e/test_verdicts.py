@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from edge_runtime import Classifier
-from edge_runtime.manifest import PatientMetadataSpec, Thresholds, read_manifest, write_manifest
+from edge_runtime.bundle.manifest import PatientMetadataSpec, Thresholds, read_manifest, write_manifest
 from tests.conftest import TINY_BUNDLE
 from tests.webapp.conftest import configuration, form, running_server
 from webapp import create_app

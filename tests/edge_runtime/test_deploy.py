@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.command_parser import build_parser
+from edge_runtime.cli.parser import build_parser
 from tests.conftest import REPOSITORY
 
 UNIT = REPOSITORY / "deploy" / "edge" / "dermedge-watch.service"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from edge_runtime.command_parser import build_parser
-from edge_runtime.completion import read_commands
+from edge_runtime.cli.completion import read_commands
+from edge_runtime.cli.parser import build_parser
 from edge_runtime.ray import build_parser as build_ray_parser
 from tests.conftest import REPOSITORY
 

@@ -23,7 +23,7 @@ def modules_after(statement: str) -> set[str]:
     "statement",
     [
         "import edge_runtime",
-        "import edge_runtime.command_line, edge_runtime.command_predict, edge_runtime.command_bench",
+        "import edge_runtime.cli.main, edge_runtime.cli.predict, edge_runtime.bench.command",
         "from edge_runtime import Classifier; Classifier.load('tests/fixtures/tiny_bundle')",
     ],
 )

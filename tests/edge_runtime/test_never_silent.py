@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime import Classifier, DermedgeError
-from edge_runtime.backends import GRAPH_FORMATS, installed_engines
-from edge_runtime.backends.onnx_file import refuse_external_data
-from edge_runtime.backends.quiet_loading import without_information_lines
+from edge_runtime.bundle.manifest import MANIFEST_NAME, seal
+from edge_runtime.engines import GRAPH_FORMATS, installed_engines
+from edge_runtime.engines.external_data import refuse_external_data
+from edge_runtime.engines.quiet import without_information_lines
 from edge_runtime.errors import EngineError, run_command_line
-from edge_runtime.manifest import MANIFEST_NAME, seal
-from edge_runtime.preprocessing import load_image_hwc
+from edge_runtime.imaging.preprocessing import load_image_hwc
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
 
 JPEG = encoded(blob_picture(), quality=80)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.engines import installed_engines
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("ray.data", reason="Ray is not installed here")

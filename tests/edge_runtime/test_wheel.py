@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.backends import installed_engines
+from edge_runtime.engines import installed_engines
 from edge_runtime.version import __version__
 from tests.conftest import REPOSITORY
 

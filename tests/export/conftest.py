@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from export.configuration import PRECISIONS, ExportConfiguration
 from export.pipeline import ExportOutcome, run_export
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.models import LesionModel, build_model, normalise
-from train.records import load_records
-from train.split import make_split, write_split
+from train.data.folder import load_records
+from train.data.split import make_split, write_split
+from train.model.architectures import LesionModel, build_model, normalise
+from train.model.checkpoint import Checkpoint, save_checkpoint
 
 SIZE = 64
 PICTURES_PER_CLASS = 14

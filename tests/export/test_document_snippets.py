@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
 from tests.conftest import REPOSITORY, blob_picture
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import run_command_line
 from export import pipeline
 from export.__main__ import build_parser, configuration_from, main
-from export.bundle_writer import new_bundle
+from export.bundle.writer import new_bundle
 from tests.export.conftest import write_data, write_run
-from train.checkpoint import load_checkpoint, save_checkpoint
-from train.split import Split, read_split, write_split
+from train.data.split import Split, read_split, write_split
+from train.model.checkpoint import load_checkpoint, save_checkpoint
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

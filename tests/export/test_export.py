@@ -12,21 +12,21 @@ import onnx
 import onnxruntime
 import pytest
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import ROLES, read_manifest, verify_files
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import ExportError
-from edge_runtime.manifest import ROLES, read_manifest, verify_files
-from export import tflite_quantisation
-from export.activation_ranges import choose_ranges
 from export.configuration import Tolerances
-from export.node_counts import node_counts
-from export.onnx_writer import count_nodes, write_onnx
+from export.formats import tflite_quantisation
+from export.formats.node_counts import node_counts
+from export.formats.onnx_writer import count_nodes, write_onnx
+from export.formats.tflite_writer import convert_tflite
+from export.int8.activation_ranges import choose_ranges
+from export.int8.weight_rounding import largest_pair
 from export.pipeline import ExportOutcome, run_export
-from export.split_model import split_model
-from export.tflite_writer import convert_tflite
-from export.weight_rounding import largest_pair
+from export.roles.split_model import split_model
 from tests.export.conftest import SIZE, class_picture, exported_configuration
-from train.checkpoint import build_checkpoint_model, load_checkpoint
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
 VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
 Exported = tuple[Path, ExportOutcome]
@@ -69,7 +69,7 @@ def test_onnx_files_say_classes_and_preprocessing(exported: Exported) -> None:
 
 @pytest.mark.parametrize("variant_name", VARIANTS)
 def test_every_variant_answers_with_the_declared_border(exported: Exported, variant_name: str) -> None:
-    from edge_runtime.backends import backend
+    from edge_runtime.engines import backend
 
     bundle, _ = exported
     manifest = read_manifest(bundle)
@@ -142,8 +142,8 @@ def test_explain_equals_autograd_in_fp32_and_follows_it_in_int8(exported: Export
 def test_temperature_is_inside_the_graphs(exported: Exported, checkpoint: Path) -> None:
     import torch
 
-    from train.checkpoint import build_checkpoint_model, load_checkpoint
-    from train.models import normalise
+    from train.model.architectures import normalise
+    from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
     bundle, _ = exported
     image = class_picture(2, np.random.default_rng(5))

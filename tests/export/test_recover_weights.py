@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from edge_runtime.bundle.manifest import read_manifest, write_manifest
 from edge_runtime.errors import BundleError
-from edge_runtime.manifest import read_manifest, write_manifest
-from export.calibration_data import LabelledPictures, choose_validation, load_pictures
-from export.compact import compact_bundle
+from export.bundle.compact import compact_bundle
+from export.images import LabelledPictures, choose_validation, load_pictures
 from export.pipeline import ExportOutcome
 from export.recover_weights import main, recover_weights
-from train.checkpoint import build_checkpoint_model, load_checkpoint
-from train.initial_weights import initialise
-from train.models import build_model, normalise
-from train.records import load_records
-from train.split import read_split
+from train.data.folder import load_records
+from train.data.split import read_split
+from train.model.architectures import build_model, normalise
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
+from train.model.initial_weights import initialise
 
 
 def validation_pictures(checkpoint: Path, data_folder: Path) -> LabelledPictures:

@@ -24,13 +24,13 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from edge_runtime.bundle import find_bundle  # noqa: E402
-from edge_runtime.classes import CLASS_CODES  # noqa: E402
-from edge_runtime.manifest import read_manifest  # noqa: E402
-from export.report_page import INSTRUCTION_SETS_NAME, write_bundle_page  # noqa: E402
+from edge_runtime.bundle.classes import CLASS_CODES  # noqa: E402
+from edge_runtime.bundle.location import find_bundle  # noqa: E402
+from edge_runtime.bundle.manifest import read_manifest  # noqa: E402
+from export.report.page import INSTRUCTION_SETS_NAME, write_bundle_page  # noqa: E402
 from tests.arm64 import run_arm64  # noqa: E402
+from train.demo.dataset import draw_phantom  # noqa: E402
 from train.files import write_text_atomically  # noqa: E402
-from train.phantoms import draw_phantom  # noqa: E402
 
 X86 = {"Haswell": "x86-64 with AVX2, without VNNI", "Nehalem": "x86-64 with SSE4.2, without AVX"}
 ARM64 = {

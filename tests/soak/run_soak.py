@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from edge_runtime import Classifier  # noqa: E402
-from edge_runtime.backends import installed_engines  # noqa: E402
+from edge_runtime.engines import installed_engines  # noqa: E402
 from edge_runtime.errors import ImageError  # noqa: E402
 from tests.conftest import TINY_BUNDLE, blob_picture, encoded  # noqa: E402
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from train.configuration import TrainingConfiguration
-from train.models import ARCHITECTURES, Architecture, Parts
+from train.model.architectures import ARCHITECTURES, Architecture, Parts
 
 
 @pytest.fixture(scope="session", autouse=True)

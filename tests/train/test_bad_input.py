@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import run_command_line
-from train.checkpoint import Checkpoint, save_checkpoint
 from train.command_line import main
-from train.models import build_model
+from train.model.architectures import build_model
+from train.model.checkpoint import Checkpoint, save_checkpoint
 
 WriteTiny = Callable[..., Path]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import DataError
 from train.calibrate import (
     Sample,
@@ -21,15 +21,15 @@ from train.calibrate import (
     shift_prior,
     shifted_sample,
 )
-from train.calibration import apply_temperature, fit_temperature
-from train.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
-from train.evaluation_data import read_evaluation_data
-from train.models import build_model
-from train.out_of_distribution import HeadWithOutlierScore, head_for_export
-from train.phantoms import write_demo_dataset
-from train.records import load_records
-from train.split import make_split, write_split
-from train.subject import CheckpointSubject
+from train.data.folder import load_records
+from train.data.split import make_split, write_split
+from train.demo.dataset import write_demo_dataset
+from train.evaluation.data import read_evaluation_data
+from train.evaluation.subject import CheckpointSubject
+from train.metrics.temperature import apply_temperature, fit_temperature
+from train.model.architectures import build_model
+from train.model.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
+from train.model.outlier_score import HeadWithOutlierScore, head_for_export
 
 SIZE = 48
 

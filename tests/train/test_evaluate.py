@@ -13,21 +13,21 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from edge_runtime.classes import CLASS_CODES
+from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DataError
-from train.calibration import apply_temperature
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.corruptions import CORRUPTIONS
+from train.data.folder import load_records
+from train.data.split import make_split, write_split
+from train.demo.dataset import write_demo_dataset
 from train.evaluate import main, read_flags
-from train.evaluation_data import read_evaluation_data
-from train.metrics import expected_calibration_error
-from train.models import build_model, normalise
-from train.phantoms import write_demo_dataset
-from train.records import load_records
-from train.report_page import render_page
-from train.split import make_split, write_split
-from train.subject import BundleSubject, CheckpointSubject
+from train.evaluation.corruptions import CORRUPTIONS
+from train.evaluation.data import read_evaluation_data
+from train.evaluation.subject import BundleSubject, CheckpointSubject
+from train.metrics.classification import expected_calibration_error
+from train.metrics.temperature import apply_temperature
+from train.model.architectures import build_model, normalise
+from train.model.checkpoint import Checkpoint, save_checkpoint
+from train.report.page import render_page
 
 LESIONS = 40
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.classes import CLASS_CODES
-from train.calibration import apply_temperature
+from edge_runtime.bundle.classes import CLASS_CODES
 from train.command_line import main
 from train.configuration import TrainingConfiguration
+from train.data.split import read_split
 from train.folds import cross_fitted, train_folds
-from train.metrics import balanced_accuracy, expected_calibration_error
-from train.split import read_split
+from train.metrics.classification import balanced_accuracy, expected_calibration_error
+from train.metrics.temperature import apply_temperature
 
 Quick = Callable[..., TrainingConfiguration]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def test_folds_report_mean_and_deviation(
     assert together["log_loss"]["low"] < together["log_loss"]["value"] < together["log_loss"]["high"]
     assert (tmp_path / "latest").read_text() == "cv/fold-2\n"
     capsys.readouterr()
-    monkeypatch.setattr("train.loop.learn", None)  # everything is done: resuming must not train
+    monkeypatch.setattr("train.learning.loop.learn", None)  # everything is done: resuming must not train
     assert main(["--runs-folder", str(tmp_path), "--name", "cv", "--resume"]) == 0
     output = capsys.readouterr().out
     assert "mean ± standard deviation over 3 folds" in output

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from edge_runtime.errors import CheckpointError
-from train import loop
-from train.checkpoint import load_checkpoint, load_training_state
 from train.configuration import TrainingConfiguration
+from train.learning import loop
+from train.model.checkpoint import load_checkpoint, load_training_state
 from train.run import train_run
 
 Quick = Callable[..., TrainingConfiguration]

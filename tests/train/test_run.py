@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import CheckpointError, DataError
-from edge_runtime.manifest import PatientMetadataSpec
-from train.augment import resize_batch
-from train.checkpoint import build_checkpoint_model, load_checkpoint
+from train.augmentation.batch import resize_batch
 from train.command_line import main
 from train.configuration import TrainingConfiguration
-from train.dataset import encode_records, hide_metadata, make_metadata_spec
-from train.models import build_model
-from train.prepare import prepare_data
-from train.records import load_records
+from train.data.dataset import encode_records, hide_metadata, make_metadata_spec
+from train.data.folder import load_records
+from train.data.prepare import prepare_data
+from train.data.split import read_split
+from train.learning.schedule import make_optimizer, rate_factor, set_rates, set_trainable
+from train.model.architectures import build_model
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 from train.run import train_run
-from train.schedule import make_optimizer, rate_factor, set_rates, set_trainable
-from train.split import read_split
 
 Quick = Callable[..., TrainingConfiguration]
 

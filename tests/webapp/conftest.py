@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import TINY_BUNDLE, blob_picture, encoded
 from webapp import WebConfiguration, create_app
-from webapp.server import Server, listen
+from webapp.serving.server import Server, listen
 
 MakeApp = Callable[..., Flask]
 

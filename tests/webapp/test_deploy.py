@@ -20,8 +20,8 @@ import yaml
 
 from edge_runtime import Classifier
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
+from tools.hostile_bodies import FORM_TYPE, form_body
 from webapp.__main__ import build_parser
-from webapp.hostile_bodies import FORM_TYPE, form_body
 
 DEPLOY = REPOSITORY / "deploy"
 DOCKERFILES = [DEPLOY / "Dockerfile", DEPLOY / "space" / "Dockerfile"]

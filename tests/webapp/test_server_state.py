@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from edge_runtime.backends import usable_variants
-from edge_runtime.manifest import read_manifest
+from edge_runtime.bundle.manifest import read_manifest
+from edge_runtime.engines import usable_variants
 from tests.conftest import TINY_BUNDLE
 from tests.webapp.conftest import configuration, form
 from webapp import create_app

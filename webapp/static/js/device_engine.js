@@ -80,7 +80,7 @@ export async function predict(file, { explainClass, patient } = {}) {
   }
 }
 
-/** Age, sex and site as the graphs take them, or null for a model that takes none. Like edge_runtime.patient. */
+/** Age, sex and site as the graphs take them, or null for a model that takes none. Like edge_runtime.bundle.patient. */
 export function encodePatient(patient = {}) {
   const specification = model.patient_metadata;
   if (!specification) return null;

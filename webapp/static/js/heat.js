@@ -1,4 +1,4 @@
-// A class-activation map as colours, drawn like edge_runtime.overlay.render_heat does.
+// A class-activation map as colours, drawn like edge_runtime.imaging.overlay.render_heat does.
 
 import { enlarge } from "./resample.js";
 import { heat } from "./boot.js";

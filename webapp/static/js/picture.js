@@ -1,4 +1,4 @@
-// A picture file as the graphs take it: the same steps, and the same pixels, as edge_runtime.preprocessing.load_image_hwc.
+// A picture file as the graphs take it: the same steps, and the same pixels, as edge_runtime.imaging.preprocessing.load_image_hwc.
 
 import { decodeReduced, readJpegHeader, reduction } from "./reduced_jpeg.js";
 import { stretchToSquare } from "./resample.js";

@@ -1,4 +1,4 @@
-// Large JPEGs decoded at reduced scale, as edge_runtime.decoding does through Pillow's draft(): the decoder leaves out
+// Large JPEGs decoded at reduced scale, as edge_runtime.imaging.decoding does through Pillow's draft(): the decoder leaves out
 // what the stretch would throw away. A browser's own decoder cannot, so libjpeg-turbo does it, as WebAssembly.
 
 const MARKER = 0xff, START = 0xd8, APPLICATION_1 = 0xe1, SCAN = 0xda;

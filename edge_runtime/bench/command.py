@@ -1,0 +1,133 @@
+"""``python -m edge_runtime bench``: how close the runtime comes to the bare engine, in one interleaved run.
+
+For every installed engine and precision, one round times, in an order that changes: the bare engine call on a ready
+tensor; Pillow's own decoding and scaling of a 600×450 JPEG (pixels); the bytes of that JPEG → prediction; the same with
+map; and the bytes of a 12-megapixel JPEG → prediction. What is printed are lower quartiles over all rounds, because
+other programs only ever add time, and ratios, because they hold on any machine. ``--peers`` adds cold start and memory
+(:mod:`edge_runtime.bench.cold_start`), folder mode (:mod:`edge_runtime.bench.folder`) and other people's engines
+(:mod:`edge_runtime.bench.peers`); :mod:`edge_runtime.bench.report` holds the bars.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from edge_runtime.bench.report import bars_as_json, find_bars, print_report
+from edge_runtime.bench.timing import synthetic_jpeg, time_in_turns
+from edge_runtime.bundle.location import find_bundle
+from edge_runtime.bundle.manifest import read_manifest
+from edge_runtime.classifier import Classifier
+from edge_runtime.engines import usable_variants
+from edge_runtime.engines.selection import measure_engines, processor_name
+from edge_runtime.errors import EngineError
+from edge_runtime.imaging.preprocessing import load_image_hwc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure all usable variants and print the tables, or one JSON object; with ``--check`` 1 if a bar is missed."""
+    bundle = find_bundle(options.bundle)
+    variants = _usable_variants(bundle)
+    print(f"measuring {', '.join(variants)} …", file=sys.stderr)
+    jpeg = synthetic_jpeg(600, 450)
+    rows = measure_variants(bundle, variants, jpeg, options.threads, options.rounds)
+    result: dict[str, Any] = {
+        "processor": processor_name(), "threads": options.threads, "rounds": options.rounds, "rows": rows,
+        **_auto(bundle, rows, options.threads),
+    }  # fmt: skip
+    if options.peers:
+        result.update(_measure_around(bundle, jpeg, options.threads, options.rounds))
+    bars = find_bars(result)
+    if options.json:
+        print(json.dumps({**result, "bars": bars_as_json(bars)}))
+    else:
+        print_report(result, bars)
+    return int(options.check and not all(bar.inside for bar in bars))
+
+
+def _measure_around(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[str, Any]:
+    from edge_runtime.bench.cold_start import measure_cold_starts
+    from edge_runtime.bench.folder import measure_folder
+    from edge_runtime.bench.peers import measure_peers
+
+    print("measuring other engines, cold starts and folder mode …", file=sys.stderr)
+    return {
+        "cold": measure_cold_starts(bundle, jpeg),  # before the others' libraries fill this process's memory
+        "folder": measure_folder(bundle, jpeg),
+        "peers": measure_peers(bundle, jpeg, threads, rounds),
+    }
+
+
+def measure_variants(bundle: Path, variants: list[str], jpeg: bytes, threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Return one row of milliseconds and ratios for each variant, all measured in turns."""
+    calls: dict[tuple[str, str], Callable[[], object]] = {}
+    phone = synthetic_jpeg(4000, 3000)
+    for variant in variants:
+        engine, precision = variant.split("-")
+        classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads)
+        for stage, call in _stages(classifier, jpeg, phone).items():
+            calls[variant, stage] = call
+    timings = time_in_turns(calls, rounds)
+    return [_row(variant, timings) for variant in variants]
+
+
+def _usable_variants(bundle: Path) -> list[str]:
+    variants = usable_variants(read_manifest(bundle).variants)
+    if not variants:
+        raise EngineError(f"{bundle}: no engine is installed for any of its variants")
+    return variants
+
+
+def _stages(classifier: Classifier, jpeg: bytes, phone: bytes) -> dict[str, Callable[[], object]]:
+    inputs = {"image_nhwc": load_image_hwc(jpeg, classifier.manifest.input.size)[np.newaxis]}
+    bare = classifier._features  # the engine's own call, with nothing of ours around it
+    return {
+        "bare": lambda: bare(inputs),
+        "pixels": lambda: pillow_pixels(jpeg, classifier.manifest.input.size),
+        "predict": lambda: classifier.predict(jpeg),
+        "explain": lambda: classifier.predict(jpeg, explain=True),
+        "phone": lambda: classifier.predict(phone),
+    }
+
+
+def pillow_pixels(jpeg: bytes, size: int) -> NDArray[np.uint8]:
+    """Return a JPEG's pixels with Pillow alone: what anybody pays for decoding and scaling before the engine runs."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _row(variant: str, timings: dict[tuple[str, str], float]) -> dict[str, Any]:
+    stages = ("bare", "pixels", "predict", "explain", "phone")
+    bare, pixels, predict, explain, phone = (timings[variant, stage] for stage in stages)
+    return {
+        "variant": variant,
+        "bare_ms": bare,
+        "pixels_ms": pixels,
+        "floor_ratio": predict / (bare + pixels),
+        "predict_ms": predict,
+        "predict_ratio": predict / bare,
+        "explain_ms": explain,
+        "explain_ratio": explain / predict,
+        "phone_ms": phone,
+        "phone_ratio": phone / bare,
+    }
+
+
+def _auto(bundle: Path, rows: list[dict[str, Any]], threads: int) -> dict[str, Any]:
+    """Return which engine ``auto``'s measurement picks now, and its time here over the best engine's."""
+    bare = {row["variant"].split("-")[0]: row["bare_ms"] for row in rows if row["variant"].endswith("-int8")}
+    if len(bare) < 2:
+        return {"auto": next(iter(bare), None), "auto_ratio": 1.0}
+    timings = measure_engines(bundle, read_manifest(bundle), list(bare), "int8", threads)
+    choice = min(timings, key=timings.__getitem__)
+    return {"auto": choice, "auto_ratio": bare[choice] / min(bare.values())}

@@ -1,0 +1,281 @@
+"""The bundle's manifest: its schema, reading with every check, and writing.
+
+A bundle is a folder with ``manifest.json`` (this schema), the graph files it names, ``labels.txt`` and a model card
+``README.md``. :func:`read_manifest` refuses unknown schema versions and keys and any altered bit of the manifest
+itself; :func:`verify_files` refuses missing and altered graphs, by name. ``export`` writes with
+:func:`write_manifest`, so there is one definition of the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edge_runtime.bundle.classes import CLASS_CODES, LesionClass
+from edge_runtime.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+Role = Literal["features", "head", "explain", "model"]
+Format = Literal["onnx", "tflite"]
+Precision = Literal["fp32", "fp16", "int8", "dynamic"]
+ROLES: tuple[Role, ...] = ("features", "head", "explain", "model")
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all parts of the manifest: immutable, and strict about keys."""
+
+
+class TensorSpec(_Part, frozen=True):
+    """A graph's input or output. A dimension of -1 is the dynamic batch."""
+
+    name: str
+    dtype: Literal["uint8", "float32"]
+    shape: list[int]
+
+
+class GraphFile(_Part, frozen=True):
+    """One graph of the bundle. ``sha256`` is lower-case hexadecimal; ``size_bytes`` is the file's exact size."""
+
+    file: str
+    role: Role
+    format: Format
+    precision: Precision
+    size_bytes: int
+    sha256: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class Variant(_Part, frozen=True):
+    """The files that a device loads together, by role. ``model`` is for other programs; a small bundle may lack it."""
+
+    features: str
+    head: str
+    explain: str
+    model: str | None = None
+
+
+class InputSpec(_Part, frozen=True):
+    """What becomes of a picture before the graph: everything but normalisation, which is inside."""
+
+    size: int
+    resize: Literal["stretch"] = "stretch"
+    interpolation: Literal["bilinear-antialias"] = "bilinear-antialias"
+    colour: Literal["RGB"] = "RGB"
+    layout: Literal["NHWC"] = "NHWC"
+    dtype: Literal["uint8"] = "uint8"
+
+
+class PatientMetadataSpec(_Part, frozen=True):
+    """How age, sex and site become the ``metadata`` input (see :mod:`edge_runtime.bundle.patient`)."""
+
+    age_scale_years: float
+    sexes: list[str]
+    sites: list[str]
+
+
+class Calibration(_Part, frozen=True):
+    """Temperature scaling (Guo et al., ICML 2017), already applied inside ``head`` and ``model``."""
+
+    temperature: float
+    fitted_on: str
+
+
+class Thresholds(_Part, frozen=True):
+    """When the device does not answer. ``None`` where the model has no such threshold.
+
+    ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
+    pictures at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
+    the picture "does not look like a dermatoscopic image"; ``false_alarm_rate`` is the share of validation pictures
+    above it.
+    """
+
+    not_sure_below: float | None = None
+    coverage: float | None = None
+    not_lesion_above: float | None = None
+    false_alarm_rate: float | None = None
+
+
+class Parity(_Part, frozen=True):
+    """One graph chain against the PyTorch model, on ``images`` validation pictures."""
+
+    variant: str
+    role: str
+    images: int
+    top1_agreement: float
+    max_probability_difference: float
+    accuracy_change: float
+    balanced_accuracy_change: float
+    size_bytes: int
+    latency_ms: float
+
+
+class Measured(_Part, frozen=True):
+    """Figures measured at export. Accuracies are fractions 0..1 on the named split."""
+
+    split: str
+    images: int
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    expected_calibration_error: float
+    parity: list[Parity]
+
+
+class Provenance(_Part, frozen=True):
+    """Where the model comes from. Hashes are SHA-256 in hexadecimal; dates are ISO 8601."""
+
+    data: str
+    data_fingerprint: str
+    split_hash: str
+    checkpoint_sha256: str
+    code_version: str
+    created: str
+    licence: str
+
+
+class Manifest(_Part, frozen=True):
+    """``manifest.json``. ``demo`` marks a model trained on generated phantoms: not for any medical purpose.
+
+    ``manifest_sha256`` is the seal: SHA-256 of the file's own bytes with these 64 digits replaced by zeros. It finds
+    a flipped bit in a threshold as surely as the graphs' sums find one in a weight. :func:`write_manifest` fills it.
+    """
+
+    schema_version: int
+    name: str
+    architecture: str
+    demo: bool
+    classes: list[LesionClass]
+    input: InputSpec
+    graphs: list[GraphFile]
+    variants: dict[str, Variant]
+    calibration: Calibration
+    thresholds: Thresholds
+    measured: Measured
+    provenance: Provenance
+    patient_metadata: PatientMetadataSpec | None = None
+    manifest_sha256: str = ""
+
+    def graph(self, file: str) -> GraphFile:
+        """Return the entry of a graph file; the manifest was checked, so a variant's file always has one."""
+        return next(graph for graph in self.graphs if graph.file == file)
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read and check ``bundle/manifest.json``. Raises :class:`BundleError` naming what is wrong."""
+    path = bundle / MANIFEST_NAME
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_manifest(data, path)
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Decode and check the bytes of a manifest; ``path`` names it in errors."""
+    try:
+        version = msgspec.json.decode(data, type=_VersionOnly).schema_version
+        if version != SCHEMA_VERSION:
+            raise BundleError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version}")
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = str(error)
+        if not message.startswith("JSON"):
+            message = message[:1].lower() + message[1:]
+        raise BundleError(f"{path}: {message}") from None
+    _check_seal(manifest, data, path)
+    _check_consistency(manifest, path)
+    return manifest
+
+
+def write_manifest(bundle: Path, manifest: Manifest) -> Path:
+    """Write ``bundle/manifest.json`` and return its path. The caller makes the whole bundle appear atomically."""
+    path = bundle / MANIFEST_NAME
+    _check_consistency(manifest, path)
+    unsealed = msgspec.structs.replace(manifest, manifest_sha256=_NO_SEAL)
+    path.write_bytes(seal(msgspec.json.format(msgspec.json.encode(unsealed), indent=2) + b"\n"))
+    return path
+
+
+def seal(data: bytes) -> bytes:
+    """Return a manifest's bytes with ``manifest_sha256`` filled in; its value before must be 64 zeros."""
+    key = b'"manifest_sha256": "'
+    if data.count(key + _NO_SEAL.encode()) != 1:
+        raise ValueError("expected one manifest_sha256 of 64 zeros")
+    return data.replace(key + _NO_SEAL.encode(), key + hashlib.sha256(data).hexdigest().encode())
+
+
+def verify_files(bundle: Path, manifest: Manifest, files: set[str] | None = None) -> None:
+    """Check size and SHA-256 of the graphs (all, or only ``files``) before an engine sees them."""
+    for graph in manifest.graphs:
+        if files is None or graph.file in files:
+            read_verified(bundle, graph)
+
+
+def read_verified(bundle: Path, graph: GraphFile) -> bytes:
+    """Return a graph's bytes after checking size and sum: the engine gets exactly the bytes that were checked."""
+    path = bundle / graph.file
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path}: named in {MANIFEST_NAME} but missing") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(data) != graph.size_bytes:
+        raise BundleError(f"{path}: expected {graph.size_bytes} bytes, found {len(data)}")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != graph.sha256:
+        raise BundleError(f"{path}: expected SHA-256 {graph.sha256}, found {digest}")
+    return data
+
+
+class _VersionOnly(msgspec.Struct):
+    schema_version: int
+
+
+_NO_SEAL = 64 * "0"
+
+
+def _check_seal(manifest: Manifest, data: bytes, path: Path) -> None:
+    stated = manifest.manifest_sha256.encode()
+    if len(stated) != 64 or data.count(stated) != 1:
+        raise BundleError(f"{path}: expected a seal of 64 digits in manifest_sha256, found {stated.decode()!r}")
+    found = hashlib.sha256(data.replace(stated, _NO_SEAL.encode())).hexdigest()
+    if found != stated.decode():
+        raise BundleError(f"{path}: altered or damaged: expected SHA-256 {stated.decode()}, found {found}")
+
+
+def _check_consistency(manifest: Manifest, path: Path) -> None:
+    """Refuse what the types alone cannot: another class list, dangling or escaping file names, odd numbers."""
+    codes = tuple(lesion_class.code for lesion_class in manifest.classes)
+    if codes != CLASS_CODES:
+        raise BundleError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(codes) or 'none'}")
+    files = [graph.file for graph in manifest.graphs]
+    for file in files:
+        if "/" in file or "\\" in file or file.startswith("."):
+            raise BundleError(f"{path}: expected a plain file name, found {file!r}")
+        if files.count(file) > 1:
+            raise BundleError(f"{path}: graph {file!r} is listed twice")
+    if not manifest.variants:
+        raise BundleError(f"{path}: expected at least one variant, found none")
+    for name, variant in manifest.variants.items():
+        for role in ROLES:
+            file = getattr(variant, role)
+            if file is None:
+                continue
+            if file not in files:
+                raise BundleError(f"{path}: variant {name!r} names {file!r}, which is not among the graphs")
+            graph = manifest.graph(file)
+            if graph.role != role:
+                raise BundleError(f"{path}: variant {name!r} uses {file!r} as {role}, found {graph.role}")
+            if graph.format != name.partition("-")[0]:
+                raise BundleError(f"{path}: variant {name!r} uses {file!r}, which is {graph.format}")
+    if not 0 < manifest.calibration.temperature < float("inf"):
+        raise BundleError(f"{path}: expected a positive temperature, found {manifest.calibration.temperature}")
+    if not 1 <= manifest.input.size <= 4096:
+        raise BundleError(f"{path}: expected an input size of 1 to 4096 pixels, found {manifest.input.size}")

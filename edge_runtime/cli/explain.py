@@ -1,0 +1,41 @@
+"""``python -m edge_runtime explain``: where in one picture the evidence for a class lies."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.cli.options import load_classifier, read_patient
+from edge_runtime.imaging.overlay import render_heat, render_overlay, render_side_by_side
+from edge_runtime.io.image_file import write_png
+from edge_runtime.io.output import answer_writer, json_line, printable
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Classify a picture, write its Grad-CAM as a PNG, and print the answer."""
+    with load_classifier(options, warn=not options.json) as classifier:
+        source = sys.stdin.buffer.read() if options.image == "-" else options.image
+        prediction = classifier.predict(
+            source, explain=True, explain_class=options.class_code, patient=read_patient(options, classifier)
+        )
+    image_hwc, class_activation_map = prediction.image_hwc, prediction.class_activation_map
+    assert class_activation_map is not None
+    height, width = image_hwc.shape[:2]
+    picture = {
+        "overlay": lambda: render_overlay(image_hwc, class_activation_map),
+        "heat": lambda: render_heat(class_activation_map, width, height),
+        "side-by-side": lambda: render_side_by_side(image_hwc, class_activation_map),
+    }[options.style]()
+    path = Path(options.output)
+    write_png(path, picture)
+    if options.json:
+        more = {"explained_class": prediction.explained_class, "overlay": str(path)}
+        rows = np.round(class_activation_map.astype(float), 6).tolist()
+        print(json_line({**prediction.to_json(options.image), **more, "class_activation_map": rows}))
+        return 0
+    answer_writer("text", sys.stdout).answer(options.image, prediction)
+    print(f"evidence for {prediction.explained_class}: {printable(str(path))}")
+    return 0

@@ -1,0 +1,89 @@
+"""What a model card tells of the recipe's cross-validation: the summary that ``python -m train --folds K`` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import Manifest
+from edge_runtime.errors import BundleError
+from export.card.figures import format_interval
+from export.report.page import read_json
+from export.report.run_facts import told_settings
+
+SUMMARY_NAME = "folds.json"
+FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "calibrated_error": "calibration error",
+}
+SAME_TOGETHER = {"calibrated_error": "expected_calibration_error"}
+"""Of the answers together, all calibrated, the calibration error has its usual name."""
+
+UNDEFINED: dict[str, float | None] = {"value": None}
+"""A figure that the summary leaves out, such as the AUC of a class without pictures."""
+
+Summary = dict[str, Any]
+
+
+def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
+    """Return what the card needs of a cross-validation's folder.
+
+    Raises :class:`BundleError` for a folder without a finished one, or one on other pictures than the bundle's.
+    """
+    path = folder / SUMMARY_NAME
+    if not path.is_file():
+        raise BundleError(f"{folder}: expected {SUMMARY_NAME} of a finished python -m train --folds, found none")
+    summary = read_json(path)
+    names = ("data_fingerprint", "fold_by", "pictures", "folds", "mean", "standard_deviation", "together")
+    missing = [name for name in names if name not in summary]
+    if missing:
+        raise BundleError(f"{path}: expected the summary of this version, found one without {' '.join(missing)}")
+    found, expected = summary["data_fingerprint"], manifest.provenance.data_fingerprint
+    if found != expected:
+        raise BundleError(f"{path}: expected folds of the bundle's pictures ({expected[:16]}), found {found[:16]}")
+    configuration = read_json(folder / "config.json")
+    kept = {name: summary[name] for name in ("fold_by", "pictures", "mean", "standard_deviation", "together")}
+    return kept | {
+        "folds": len(summary["folds"]),
+        "epochs": configuration["epochs"] + configuration["final_epochs"],
+        "settings": told_settings(configuration),
+    }
+
+
+def cross_validation_section(summary: Summary | None) -> str:
+    """Return the card's section, or nothing where no cross-validation was made."""
+    if summary is None:
+        return ""
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary["settings"].items())
+    return (
+        f"## Cross-validation\n\n{summary['folds']} folds (by {summary['fold_by']}, no lesion on two sides) of the "
+        f"{summary['pictures']} pictures outside the test part, in float32, each answered by the network that did not "
+        f"learn it. They are the folds' own networks, {summary['epochs']} epochs each ({settings}), not the deployed "
+        "one. The calibration error is that after temperature scaling, with temperatures from other pictures.\n\n"
+        + _figures(summary)
+        + "\n"
+        + _classes(summary)
+        + "\n"
+    )
+
+
+def _figures(summary: Summary) -> str:
+    rows = ["| figure | mean ± standard deviation | all answers together |\n|---|---|---|\n"]
+    for name, title in FIGURES.items():
+        mean, deviation = summary["mean"][name], summary["standard_deviation"][name]
+        together = summary["together"].get(SAME_TOGETHER.get(name, name), UNDEFINED)
+        rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {format_interval(together)} |\n")
+    return "".join(rows)
+
+
+def _classes(summary: Summary) -> str:
+    rows = ["| class | sensitivity | precision | AUC |\n|---|---|---|---|\n"]
+    for code in CLASS_CODES:
+        names = (f"{name}/{code}" for name in ("sensitivity", "precision", "auc"))
+        cells = (format_interval(summary["together"].get(name, UNDEFINED)) for name in names)
+        rows.append(f"| `{code}` | {' | '.join(cells)} |\n")
+    return "".join(rows)

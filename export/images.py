@@ -1,0 +1,87 @@
+"""The pictures an export needs: some of the training part to calibrate with, the validation part to judge by.
+
+No picture of the validation or test part ever chooses anything here: ranges come from the calibration pictures, and
+the choice between calibrators from a hold-out, both from the training part.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.errors import DataError
+from edge_runtime.imaging.preprocessing import load_image_hwc
+from train.data.records import LesionRecord
+from train.data.split import Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Pictures as the graphs take them, uint8 [N,S,S,3], and their classes' indices, int64 [N]."""
+
+    records: tuple[LesionRecord, ...]
+    images: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def choose_calibration(
+    records: Sequence[LesionRecord], split: Split, calibration: int, hold_out: int
+) -> tuple[list[LesionRecord], list[LesionRecord]]:
+    """Return training records for calibration and for the hold-out, both as evenly over the classes as can be.
+
+    The same records and split give the same choice. Raises :class:`DataError` when the training part has fewer than
+    two classes: ranges seen on one class clip what the others need.
+    """
+    training = [record for record in records if split.parts.get(record.image_id) == "train"]
+    if not training:
+        raise DataError("calibration: expected pictures in the training part of the split, found none")
+    codes = sorted({CLASS_CODES[record.label] for record in training})
+    if len(codes) < 2:
+        raise DataError(f"calibration: expected training pictures of several classes, found only {codes[0]}")
+    order = _class_by_class(training)
+    # Alternating, so that a class with few pictures is represented on both sides.
+    alternating = order[: 2 * min(calibration, hold_out)]
+    rest = order[len(alternating) :]
+    chosen = alternating[::2] + (rest[: calibration - hold_out] if calibration > hold_out else [])
+    held_out = alternating[1::2] + (rest[: hold_out - calibration] if hold_out > calibration else [])
+    return chosen, held_out
+
+
+def choose_validation(records: Sequence[LesionRecord], split: Split, limit: int | None) -> list[LesionRecord]:
+    """Return the validation records, ``limit`` of them evenly over the classes if given."""
+    validation = [record for record in records if split.parts.get(record.image_id) == "validation"]
+    if not validation:
+        raise DataError("validation: expected pictures in the validation part of the split, found none")
+    return validation if limit is None else _class_by_class(validation)[:limit]
+
+
+def load_pictures(records: Sequence[LesionRecord], size: int, purpose: str) -> LabelledPictures:
+    """Decode and resize the records' pictures with the function that the device uses."""
+    with ThreadPoolExecutor() as pool:
+        pictures = pool.map(lambda record: load_image_hwc(record.path, size), records)
+        progress = tqdm(pictures, total=len(records), desc=f"reading {purpose}", disable=not sys.stderr.isatty())
+        images = np.stack(list(progress)) if records else np.zeros((0, size, size, 3), np.uint8)
+    return LabelledPictures(tuple(records), images, np.array([record.label for record in records], np.int64))
+
+
+def _class_by_class(records: Sequence[LesionRecord]) -> list[LesionRecord]:
+    """Return all records in a fixed random order that takes one of each class in turn, while they last."""
+    shuffled = [records[index] for index in np.random.default_rng(0).permutation(len(records))]
+    by_class: dict[int, list[LesionRecord]] = {}
+    for record in shuffled:
+        by_class.setdefault(record.label, []).append(record)
+    turns = [(turn, label, record) for label, members in by_class.items() for turn, record in enumerate(members)]
+    return [record for _, _, record in sorted(turns, key=lambda item: item[:2])]

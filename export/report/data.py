@@ -1,0 +1,144 @@
+"""What was measured: the parity table as text, and everything as ``report.json`` in the bundle."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge_runtime.bundle.manifest import Manifest
+from export.configuration import Tolerances
+from export.images import LabelledPictures
+from export.int8.recipe_search import Score
+from export.parity.check import GraphParity, Reference
+from export.parity.tolerances import recall_changes
+from train.metrics.intervals import CONFIDENCE_LEVEL, REPLICATES, paired_intervals
+from train.report.metrics_tree import plain
+
+REPORT_NAME = "report.json"
+MOST_CHANGED = 10
+
+
+def build_report(
+    manifest: Manifest,
+    results: list[GraphParity],
+    reference: Reference,
+    pictures: LabelledPictures,
+    scores: dict[str, list[Score]],
+    tolerances: Tolerances,
+    broken: list[str],
+    training: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the tree of ``report.json``: parity with intervals and per-class changes, and all int8 recipes.
+
+    ``broken`` are the lines of the gate, ``training`` what the run's folder says.
+    """
+    measured = {name: value for name, value in msgspec.to_builtins(manifest.measured).items() if name != "parity"}
+    return plain(
+        {
+            "name": manifest.name,
+            "measured": measured,
+            "training": training,
+            "machine": {"processor": processor_name(), "system": platform.system(), "threads": 1},
+            "tolerances": asdict(tolerances),
+            "broken_tolerances": broken,
+            "intervals": {
+                "method": "paired percentile bootstrap over lesions",
+                "level": CONFIDENCE_LEVEL,
+                "replicates": REPLICATES,
+            },
+            "int8_recipes": {name: [asdict(score) for score in tried] for name, tried in scores.items()},
+            "chains": [
+                _chain(msgspec.to_builtins(entry), result, reference, pictures)
+                for entry, result in zip(manifest.measured.parity, results, strict=True)
+            ],
+        }
+    )
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> Path:
+    """Write ``report.json`` into a bundle and return its path."""
+    path = folder / REPORT_NAME
+    path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CHANGED) -> list[tuple[int, float]]:
+    """Return the pictures whose probabilities changed most, as (position, largest difference), the worst first."""
+    differences = np.abs(result.probabilities - reference.probabilities).max(axis=1)
+    return [(index, float(differences[index])) for index in np.argsort(-differences, kind="stable")[:count].tolist()]
+
+
+def processor_name() -> str:
+    """Return what this machine's processor calls itself, or its architecture where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names and names[0] else platform.machine()
+
+
+def _chain(
+    entry: dict[str, Any], result: GraphParity, reference: Reference, pictures: LabelledPictures
+) -> dict[str, Any]:
+    lesions = [record.lesion_id for record in pictures.records]
+    intervals = paired_intervals(pictures.truth, result.probabilities, reference.probabilities, lesions)
+    return {
+        **entry,
+        "intervals": {
+            "top1_agreement": intervals["agreement"],
+            "accuracy_change": intervals["accuracy"],
+            "balanced_accuracy_change": intervals["balanced_accuracy"],
+        },
+        "recognised_more_or_fewer": {
+            code: {"pictures": count, "change": change, "recall_change": intervals[f"sensitivity/{code}"]}
+            for code, (change, count) in recall_changes(result, reference, pictures.truth).items()
+        },
+        "explain_correlation": [round(value, 5) for value in result.explain_correlation],
+        "most_changed": [
+            {"image_id": pictures.records[index].image_id, "probability_difference": round(difference, 5)}
+            for index, difference in most_changed(result, reference)
+        ],
+    }
+
+
+def parity_table(manifest: Manifest, results: list[GraphParity]) -> str:
+    """Return one line per graph chain, against PyTorch on the validation pictures."""
+    head = ("variant", "graphs", "agree", "max Δp", "Δacc", "Δbal.acc", "Grad-CAM r", "MB", "ms")
+    rows = [head]
+    for entry, result in zip(manifest.measured.parity, results, strict=True):
+        correlation = f"{np.mean(result.explain_correlation):.4f}" if result.explain_correlation else "–"
+        rows.append(
+            (
+                entry.variant,
+                entry.role,
+                f"{entry.top1_agreement:.2%}",
+                f"{entry.max_probability_difference:.1e}",
+                f"{100 * entry.accuracy_change:+.2f}",
+                f"{100 * entry.balanced_accuracy_change:+.2f}",
+                correlation,
+                f"{entry.size_bytes / 1e6:.1f}",
+                f"{entry.latency_ms:.2f}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    measured = manifest.measured
+    title = (
+        f"{manifest.name}: against PyTorch on {measured.images} pictures of {measured.split} "
+        f"(accuracy {measured.accuracy:.2%}, balanced accuracy {measured.balanced_accuracy:.2%}); "
+        "changes in points, milliseconds on one thread"
+    )
+    return "\n".join([title, *lines])

@@ -1,0 +1,115 @@
+"""The bench runs end to end on the tiny bundle and judges what it measured; the figures are held to nothing here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_runtime.bench import cold_start as bench_start
+from edge_runtime.bench import command as command_bench
+from edge_runtime.bench import folder as bench_folder
+from edge_runtime.bench.cold_start import chained_graphs, measure_cold_starts
+from edge_runtime.bench.report import HELD_ENGINES, Bar, find_bars
+from edge_runtime.bench.timing import synthetic_jpeg, time_in_turns
+from edge_runtime.bundle.manifest import read_manifest
+from edge_runtime.cli.main import main
+from edge_runtime.engines import installed_engines
+from edge_runtime.errors import EngineError
+from tests.conftest import REPOSITORY, blob_picture, encoded
+
+HELD = [engine for engine in installed_engines() if engine in HELD_ENGINES]
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_start, "_ROUNDS", 1)
+    monkeypatch.setattr(bench_folder, "_PICTURES", 8)
+    monkeypatch.setattr(bench_folder, "_ROUNDS", 1)
+    monkeypatch.setattr("edge_runtime.bench.peers._ncnn_calls", _missing)  # convert a network for minutes
+    monkeypatch.setattr("edge_runtime.bench.peers._torch_calls", _missing)
+
+
+def _missing(*_: object) -> dict[str, Any]:
+    raise ImportError("not in this test")
+
+
+def test_everything_is_measured_and_judged(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--bundle", str(tiny_bundle), "--rounds", "3", "--peers", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {row["variant"] for row in result["rows"]} == {
+        f"{engine}-{precision}" for engine in installed_engines() for precision in ("int8", "fp32")
+    }
+    assert all(row["bare_ms"] > 0 and row["predict_ratio"] > 0 for row in result["rows"])
+    assert set(result["cold"]) == {f"{engine} {kind}" for engine in HELD for kind in ("script", "dermedge")}
+    assert all(measured["mebibytes"] < 500 for measured in result["cold"].values())  # the child's, not this process's
+    assert set(result["folder"]) == set(installed_engines())
+    assert all(measured["folder_per_second"] > 0 for measured in result["folder"].values())
+    assert {name for name in result["peers"] if name.startswith("dermedge")} >= {
+        f"dermedge {engine} int8, JPEG → answer" for engine in installed_engines()
+    }
+    assert len(result["bars"]) == 6 * len(HELD) + 1
+    for bar in result["bars"]:
+        assert bar["inside"] == Bar(**{key: bar[key] for key in bar if key != "inside"}).inside
+
+
+def test_check_fails_when_a_bar_is_missed(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["bench", "--bundle", str(tiny_bundle), "--rounds", "1", "--check"]
+    monkeypatch.setattr(command_bench, "find_bars", lambda _: [Bar("onnx", "a ratio", 1.2, 1.25)])
+    assert main(flags) == 0
+    assert "1.20 ≤ 1.25 inside" in capsys.readouterr().out
+    monkeypatch.setattr(command_bench, "find_bars", lambda _: [Bar("onnx", "a ratio", 0.89, 0.9, at_least=True)])
+    assert main(flags) == 1
+    assert "0.89 ≥ 0.9  OUTSIDE" in capsys.readouterr().out
+
+
+def test_the_bars_are_those_of_int8_on_the_two_engines() -> None:
+    row = {"predict_ratio": 1.3, "explain_ratio": 1.0, "phone_ratio": 2.0}
+    result = {
+        "rows": [{**row, "variant": variant} for variant in ("onnx-int8", "onnx-fp32", "openvino-int8", "tflite-int8")],
+        "auto": "onnx",
+        "auto_ratio": 1.0,
+        "folder": {"onnx": {"ratio": 0.95}},
+        "cold": {
+            f"onnx {who}": {"seconds": seconds, "mebibytes": 100} for who, seconds in (("script", 1), ("dermedge", 2))
+        },
+    }
+    bars = find_bars(result)
+    assert {bar.subject for bar in bars} == {"onnx-int8", "tflite-int8", "auto", "onnx"}
+    assert [(bar.subject, bar.ratio) for bar in bars if not bar.inside] == [
+        ("onnx-int8", "JPEG → answer ÷ bare"),
+        ("tflite-int8", "JPEG → answer ÷ bare"),
+        ("onnx", "cold start ÷ script"),
+    ]
+
+
+def test_a_bundle_without_whole_networks_is_compared_by_its_parts(tiny_bundle: Path) -> None:
+    whole = chained_graphs(tiny_bundle, read_manifest(tiny_bundle), "onnx-int8")
+    assert [Path(path).name for path in whole] == ["model.int8.onnx"]
+    reference = REPOSITORY / "models" / "ham10000-resnet18"
+    parts = chained_graphs(reference, read_manifest(reference), "tflite-int8")
+    assert [Path(path).name for path in parts] == ["features.int8.tflite", "head.fp32.tflite"]
+    assert chained_graphs(tiny_bundle, read_manifest(tiny_bundle), "onnx-fp16") == []
+
+
+def test_a_failing_start_is_an_error(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_start, "chained_graphs", lambda *_: ["/nowhere/model.onnx"])
+    with pytest.raises(EngineError, match="failed: "):
+        measure_cold_starts(tiny_bundle, encoded(blob_picture()))
+
+
+def test_turns_are_taken_by_all_and_in_changing_order() -> None:
+    order: list[str] = []
+    timings = time_in_turns({name: lambda name=name: order.append(name) for name in "abc"}, rounds=5)
+    rounds = [order[start : start + 3] for start in range(0, len(order), 3)]
+    assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
+    assert len({tuple(names) for names in rounds}) > 1
+    assert set(timings) == {"a", "b", "c"}
+
+
+def test_the_synthetic_jpeg_has_a_photographs_size() -> None:
+    assert 20_000 < len(synthetic_jpeg(600, 450)) < 100_000

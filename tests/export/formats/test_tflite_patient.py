@@ -1,0 +1,37 @@
+"""A model that takes patient metadata becomes int8 TFLite too, and the patient's vector goes in as float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ai_edge_litert.interpreter import Interpreter
+
+from export.formats.tflite_graphs import whole_model_plan
+from export.formats.tflite_quantisation import quantise_int8, record_statistics
+from export.formats.tflite_writer import convert_tflite
+from export.int8.activation_ranges import choose_ranges
+from export.roles.split_model import split_model
+from train.model.architectures import build_model
+
+
+def answer(graph: bytes, image_hwc: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=graph, num_threads=1)
+    run = interpreter.get_signature_runner()
+    assert run.get_input_details()["metadata"]["dtype"] == np.float32
+    return run(image_nhwc=image_hwc[np.newaxis], metadata=patient[np.newaxis])["probabilities"][0]
+
+
+def test_int8_answers_with_a_patient_as_float_does() -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet18", metadata_size=5).eval()
+    torch.nn.init.normal_(model.head.metadata_evidence[2].weight, std=1.0)
+    graphs = split_model(model, "NHWC", size=64, metadata_size=5)
+    trunk, whole = convert_tflite(graphs["features"]), convert_tflite(graphs["model"])
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(record_statistics(trunk, images, 1), "min-max"))
+    quantised = quantise_int8(whole, ranges, float_scopes)
+    unknown, known = np.zeros(5, np.float32), np.array([1, 0.8, 1, 0, 1], np.float32)
+    for patient in (unknown, known):
+        expected = answer(whole, images[0], patient)
+        np.testing.assert_allclose(answer(quantised, images[0], patient), expected, atol=0.05)
+    assert np.abs(answer(quantised, images[0], unknown) - answer(quantised, images[0], known)).max() > 0.05

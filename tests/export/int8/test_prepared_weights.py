@@ -1,0 +1,69 @@
+"""Which weights the int8 files are made from: plain, equalised or fine-tuned, whichever answers closest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from edge_runtime.bundle.manifest import Role
+from export.bundle.graphs import BundleGraphs, TrunkSource
+from export.configuration import ExportConfiguration
+from export.int8.recipe_search import HoldOut, Int8Material, Score
+
+GOAL = 0.1
+
+
+class Rehearsal(BundleGraphs):
+    """The choice alone: every weights' graphs diverge by a given number, and a file holds the weights' name."""
+
+    def __init__(self, folder: Path, divergences: dict[str, float], *, qat: bool) -> None:
+        self.configuration = ExportConfiguration(Path(), folder, qat=qat)
+        self.folder = folder
+        self.scores = {}
+        self.divergences = divergences
+        self.names = iter(("plain", "equalised", "fine-tuned"))
+
+    def prepared(self, name: str) -> TrunkSource:
+        return TrunkSource(nn.Identity(), {})
+
+    def _split(self, model: nn.Module, layout: Any, *, explicit_padding: bool | None = None) -> Any:
+        return {}
+
+    def _material(self, graphs: Any) -> Int8Material:
+        nothing = np.zeros(0)
+        return Int8Material(nothing, {}, HoldOut(nothing, nothing, nothing), ("min-max",), GOAL, 1)
+
+    def run(self) -> str:
+        def write(graphs: Any, folder: Path, material: Int8Material) -> tuple[dict[Role, Path], list[Score]]:
+            name = next(self.names)
+            path = folder / "features.int8.onnx"
+            path.write_text(name)
+            return {"features": path}, [Score("min-max", self.divergences[name], 1.0, 0.0)]
+
+        paths = self._write_int8("onnx", {}, lambda *_: None, write)
+        assert paths == {"features": self.folder / "features.int8.onnx"}
+        return paths["features"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("plain", "equalised", "tuned", "qat", "kept", "tried"),
+    [
+        (0.05, 0.01, 0.01, True, "plain", 1),  # good enough: nothing else is tried
+        (0.3, 0.05, 0.01, True, "equalised", 2),
+        (0.3, 0.5, 0.2, True, "fine-tuned", 3),
+        (0.3, 0.2, 0.25, True, "equalised", 3),
+        (0.3, 0.4, 0.5, True, "plain", 3),
+        (0.3, 0.4, 0.01, False, "plain", 2),  # fine-tuning only where it is asked for
+    ],
+)
+def test_closest_weights_are_kept(
+    plain: float, equalised: float, tuned: float, qat: bool, kept: str, tried: int, tmp_path: Path
+) -> None:
+    rehearsal = Rehearsal(tmp_path, {"plain": plain, "equalised": equalised, "fine-tuned": tuned}, qat=qat)
+    assert rehearsal.run() == kept
+    recipes = [score.recipe for score in rehearsal.scores["onnx"]]
+    assert recipes == ["min-max", "equalised, min-max", "fine-tuned, min-max"][:tried]

@@ -1,0 +1,83 @@
+"""Exported ``explain`` graphs against the ``pytorch-grad-cam`` package, which knows nothing of this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from edge_runtime.bundle.manifest import Role
+from edge_runtime.engines import backend
+from export.formats import onnx_quantisation, tflite_quantisation
+from export.formats.onnx_writer import write_onnx
+from export.formats.tflite_writer import convert_tflite
+from export.int8.activation_ranges import choose_ranges
+from export.int8.layer_inputs import record_layer_inputs
+from export.int8.weight_rounding import round_layers
+from export.parity.check import map_correlation
+from export.roles.split_model import ExplainLinearGraph, RoleGraph, split_model
+from tests.conftest import blob_picture
+from tests.export.conftest import fitted_model
+from train.model.architectures import normalise
+
+SIZE = 128
+LEAST_CORRELATION = {"fp32": 0.999, "int8": 0.95}
+ROLES: tuple[Role, ...] = ("features", "explain")
+CASES = [("resnet18", "fp32"), ("resnet18", "int8"), ("mobilenet_v3_small", "fp32")]
+"""A MobileNet takes to int8 once it is trained, not with the random weights of a test."""
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    """Three pictures of blobs, uint8 [3,S,S,3]."""
+    return torch.from_numpy(np.stack([np.asarray(blob_picture(SIZE, SIZE, seed)) for seed in range(3)]))
+
+
+def written(graph: RoleGraph, extension: str, folder: Path) -> bytes:
+    """Return a role's float file."""
+    if extension == "onnx":
+        return write_onnx(graph, folder / "graph.onnx", {}).read_bytes()
+    return convert_tflite(graph)
+
+
+def quantised(trunk: bytes, extension: str, images: np.ndarray) -> bytes:
+    """Return the int8 file of a float trunk, calibrated with pictures [N,S,S,3]."""
+    if extension == "tflite":
+        ranges = choose_ranges(tflite_quantisation.record_statistics(trunk, images, 1), "min-max")
+        return tflite_quantisation.quantise_int8(trunk, ranges)
+    model = onnx.load_from_string(trunk)
+    ranges = choose_ranges(onnx_quantisation.record_statistics(model, images), "min-max")
+    weights = round_layers(record_layer_inputs(model, images), compensate=True, pair_limit=True)
+    return onnx_quantisation.quantise_int8(model, ranges, weights).SerializeToString()
+
+
+@pytest.mark.parametrize(("architecture", "precision"), CASES)
+@pytest.mark.parametrize("extension", ["onnx", "tflite"])
+def test_explain_graph_is_grad_cam(
+    architecture: str, precision: str, extension: str, pictures: torch.Tensor, tmp_path: Path
+) -> None:
+    model = fitted_model(architecture, pictures, torch.tensor([1, 4, 5]))
+    graphs = split_model(model, "NCHW" if extension == "onnx" else "NHWC", size=SIZE)
+    assert isinstance(graphs["explain"].module, ExplainLinearGraph) == (architecture == "resnet18")
+    contents = {role: written(graphs[role], extension, tmp_path) for role in ROLES}
+    if precision == "int8":
+        contents["features"] = quantised(contents["features"], extension, pictures.numpy())
+    features, explain = (backend(extension).load_graph(contents[role], 1, 1) for role in ROLES)
+    with torch.no_grad():
+        answered = model(normalise(pictures)).argmax(dim=1).tolist()
+    with GradCAM(model=model, target_layers=[model.features]) as oracle:
+        expected = oracle(normalise(pictures), [ClassifierOutputTarget(label) for label in answered])
+    for picture, label, theirs in zip(pictures, answered, expected, strict=True):
+        feature_map = features({"image_nhwc": picture[None].numpy()})["feature_map"]
+        one_hot = np.eye(7, dtype=np.float32)[label : label + 1]
+        ours = explain({"feature_map": feature_map, "class_weights": one_hot})["class_activation_map"]
+        enlarged = scale_cam_image(ours, (SIZE, SIZE))[0]  # as the oracle does with its own maps
+        assert theirs.max() > 0.9, "an empty map would agree with anything"
+        assert map_correlation(enlarged, theirs) >= LEAST_CORRELATION[precision]
+        assert precision == "fp32" or np.abs(enlarged - theirs).max() > 1e-3, "a map this exact is not int8's"

@@ -1,0 +1,59 @@
+"""The official scorer of the ISIC challenge reads our file and agrees with our figures to 1e-9."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime.bundle.classes import CLASS_CODES
+from train.evaluation.submission import ISIC_COLUMNS, write_ground_truth, write_submission
+from train.metrics.classification import class_metrics, summary_metrics
+from train.metrics.temperature import apply_temperature
+
+scoring = pytest.importorskip("isic_challenge_scoring")
+
+
+@pytest.fixture(scope="module")
+def answers() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    generator = np.random.default_rng(8)
+    truth = np.concatenate([np.arange(7), generator.choice(7, size=200, p=[0.05, 0.05, 0.1, 0.02, 0.1, 0.65, 0.03])])
+    logits = generator.normal(size=(207, 7)) * 2
+    logits[np.arange(207), truth] += 1.5
+    return truth, apply_temperature(logits), [f"ISIC_{number:07d}" for number in generator.permutation(207)]
+
+
+@pytest.fixture(scope="module")
+def score(answers, tmp_path_factory):
+    truth, probabilities, image_ids = answers
+    folder = tmp_path_factory.mktemp("challenge")
+    return scoring.ClassificationScore.from_file(
+        write_ground_truth(folder / "truth.csv", image_ids, truth),
+        write_submission(folder / "submission.csv", image_ids, probabilities),
+        scoring.ClassificationMetric.BALANCED_ACCURACY,
+    )
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:isic_challenge_scoring")
+
+
+def test_the_official_score_is_our_balanced_accuracy(answers, score):
+    truth, probabilities, _ = answers
+    assert score.overall == pytest.approx(summary_metrics(truth, probabilities)["balanced_accuracy"], abs=1e-9)
+
+
+def test_the_official_areas_are_ours(answers, score):
+    truth, probabilities, _ = answers
+    for one in class_metrics(truth, probabilities):
+        row = score.per_category.loc[one.code.upper()]
+        assert row["auc"] == pytest.approx(one.auc, abs=1e-9)
+        assert row["ap"] == pytest.approx(one.average_precision, abs=1e-9)
+
+
+def test_columns_are_those_of_the_challenge_in_its_order(answers, tmp_path):
+    _, probabilities, image_ids = answers
+    lines = write_submission(tmp_path / "s.csv", image_ids, probabilities).read_text().splitlines()
+    assert lines[0] == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+    first = lines[1].split(",")
+    assert first[0] == image_ids[0]
+    for column, value in zip(ISIC_COLUMNS, first[1:], strict=True):
+        assert float(value) == probabilities[0, CLASS_CODES.index(column.lower())]

@@ -1,0 +1,75 @@
+"""Show what an augmentation preset does: a sheet of a few pictures and several augmented versions of each.
+
+python -m train.augmentation.contact_sheet --data data/ham10000 --augmentation strong --output sheet.png
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.utils import make_grid
+
+from edge_runtime.cli.parser import OneLineParser
+from edge_runtime.errors import run_command_line
+from edge_runtime.imaging.preprocessing import INPUT_SIZE, load_image_hwc
+from train.augmentation.batch import augment
+from train.augmentation.mixing import mix_batch, soft_targets
+from train.augmentation.strengths import PRESETS, find_preset
+from train.configuration import TrainingConfiguration, check_configuration
+from train.data.folder import load_records
+from train.data.prepare import write_demo_data
+from train.files import replacing
+
+
+def draw_contact_sheet(
+    pictures: np.ndarray, configuration: TrainingConfiguration, versions: int = 6, size: int = 128, seed: int = 0
+) -> Image.Image:
+    """``uint8`` pictures [N, H, W, 3] → one row a picture: as it is, then ``versions`` augmented ones.
+
+    Mixing (``configuration.mixup``, ``configuration.cutmix``) is between the pictures of the sheet.
+    """
+    augmentation = find_preset(configuration.augmentation)
+    batch = torch.from_numpy(np.ascontiguousarray(pictures))
+    generator = torch.Generator().manual_seed(seed)
+    columns = [augment(batch, size, PRESETS["none"], generator)]
+    targets = soft_targets(torch.zeros(len(batch), dtype=torch.int64), 0.0)
+    for _ in range(versions):
+        augmented = augment(batch, size, augmentation, generator)
+        columns.append(mix_batch(augmented, targets, configuration, generator)[0])
+    rows = torch.stack(columns, dim=1).flatten(0, 1)
+    sheet = make_grid(rows, nrow=versions + 1, padding=2, pad_value=1.0)
+    return Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the sheet; returns the exit status."""
+    parser = OneLineParser(prog="python -m train.augmentation.contact_sheet", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="data folder (default: generated demo pictures)")
+    parser.add_argument("--augmentation", default="strong", help=f"{', '.join(PRESETS)} (default: strong)")
+    parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixup (default: 0)")
+    parser.add_argument("--cutmix", type=float, default=0.0, help="alpha of cutmix (default: 0)")
+    parser.add_argument("--rows", type=int, default=7, help="pictures, one of each class first (default: 7)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other versions (default: 0)")
+    parser.add_argument("--output", type=Path, default=Path("contact-sheet.png"), help="default: contact-sheet.png")
+    flags = parser.parse_args(arguments)
+    configuration = TrainingConfiguration(augmentation=flags.augmentation, mixup=flags.mixup, cutmix=flags.cutmix)
+    configuration = dataclasses.replace(configuration, mixing_probability=1.0)
+    check_configuration(configuration)
+    records = load_records(flags.data or write_demo_data())
+    first = {record.label: record for record in reversed(records)}
+    chosen = [first[label] for label in sorted(first)] + [one for one in records if one is not first[one.label]]
+    pictures = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: max(1, flags.rows)]])
+    sheet = draw_contact_sheet(pictures, configuration, seed=flags.seed)
+    with replacing(flags.output) as temporary:
+        sheet.save(temporary, format="PNG")
+    print(flags.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

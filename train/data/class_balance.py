@@ -1,0 +1,29 @@
+"""How often each class occurs, and the weights that follow from it for losses and samplers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.bundle.classes import CLASS_CODES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def class_counts(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Pictures per class, int64 [C]."""
+    return np.bincount(labels, minlength=len(CLASS_CODES)).astype(np.int64)
+
+
+def log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log of each class's share of the pictures, float64 [C]; a class without pictures counts as having one."""
+    return np.log(np.maximum(counts, 1) / max(int(counts.sum()), 1))
+
+
+def class_weights(labels: NDArray[np.integer[Any]], power: float) -> NDArray[np.float64]:
+    """Inverse frequency to ``power``, float64 [C], with mean one over the pictures; 0 for classes without pictures."""
+    counts = class_counts(labels)
+    raw = np.where(counts > 0, np.maximum(counts, 1) ** -float(power), 0.0)
+    return raw * counts.sum() / (raw * counts).sum()

@@ -1,0 +1,125 @@
+"""From a data folder to what the loop learns from: usable records, their decoded pictures, and the split."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.bundle.manifest import PatientMetadataSpec
+from edge_runtime.errors import DataError
+from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from train.configuration import TrainingConfiguration
+from train.data.cache import PictureCache, open_cache
+from train.data.cluster_folds import make_cluster_folds
+from train.data.dataset import LesionDataset, make_metadata_spec
+from train.data.folder import DataFolder, read_data_folder
+from train.data.records import LesionRecord
+from train.data.report import DataReport, report_data
+from train.data.split import Split, check_split, make_folds, make_split, read_split
+from train.demo.marker import is_demo
+
+DEMO_FOLDER = Path("data/demo")
+HAM10000_LICENCE = "CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial research"
+DEMO_LICENCE = "generated pictures, no restriction"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Records in the order of the cache's pictures, the split over them, and where they come from."""
+
+    folder: Path
+    name: str
+    demo: bool
+    licence: str
+    records: tuple[LesionRecord, ...]
+    cache: PictureCache
+    split: Split
+    report: DataReport
+    metadata_spec: PatientMetadataSpec | None
+
+    def dataset(self, *parts: str) -> LesionDataset:
+        """The pictures of the given parts of the split."""
+        return LesionDataset(self.cache, self.records, self.split.indices(self.records, *parts), self.metadata_spec)
+
+
+def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
+    """Read, check, decode and split the data of a run. Raises :class:`DataError`."""
+    folder = Path(configuration.data) if configuration.data else write_demo_data()
+    found = _limit(read_data_folder(folder), configuration.limit_images)
+    cache = open_cache(found.records, INPUT_SIZE, Path(configuration.cache_folder))
+    by_id = {record.image_id: record for record in found.records}
+    records = tuple(by_id[image_id] for image_id in cache.image_ids)
+    report = report_data(found, cache)
+    split = _choose_split(records, cache, configuration, same_pairs(report))
+    learnt = split.indices(records, *fit_parts(configuration))
+    if not learnt:
+        raise DataError(f"{folder}: no picture is left to learn from ({len(records)} usable)")
+    if not split.indices(records, "validation"):
+        raise DataError(f"{folder}: no picture is left to validate on ({len(records)} usable)")
+    demo = is_demo(folder)
+    return PreparedData(
+        folder=folder,
+        name="generated phantoms (demo)" if demo else f"{found.layout}, {folder.name}",
+        demo=demo,
+        licence=DEMO_LICENCE if demo else HAM10000_LICENCE,
+        records=records,
+        cache=cache,
+        split=split,
+        report=report,
+        metadata_spec=make_metadata_spec([records[i] for i in learnt]) if configuration.patient_metadata else None,
+    )
+
+
+def fit_parts(configuration: TrainingConfiguration) -> tuple[str, ...]:
+    """The parts of the split that ``--fit-on`` names."""
+    named = {"train": ("train",), "train+validation": ("train", "validation"), "all": ("train", "validation", "test")}
+    return named[configuration.fit_on]
+
+
+def write_demo_data() -> Path:
+    """Generate the demo set if it is not there yet, and return its folder."""
+    if not is_demo(DEMO_FOLDER):
+        from train.demo.dataset import write_demo_dataset
+
+        write_demo_dataset(DEMO_FOLDER)
+    return DEMO_FOLDER
+
+
+def same_pairs(report: DataReport) -> list[tuple[str, str]]:
+    """Pairs of image ids that must stay on one side of a split beside those of one lesion."""
+    equal = [pair for group in report.duplicates for pair in itertools.pairwise(group)]
+    return equal + list(report.near_duplicates)
+
+
+def _limit(found: DataFolder, limit: int | None) -> DataFolder:
+    """Keep ``limit`` pictures, evenly over the classes."""
+    if limit is None or limit >= len(found.records):
+        return found
+    by_class = sorted(found.records, key=lambda record: (record.label, record.image_id))
+    chosen = [by_class[int(position)] for position in np.linspace(0, len(by_class) - 1, limit)]
+    ordered = tuple(sorted(chosen, key=lambda record: record.image_id))
+    return dataclasses.replace(found, records=ordered)
+
+
+def _choose_split(
+    records: tuple[LesionRecord, ...],
+    cache: PictureCache,
+    configuration: TrainingConfiguration,
+    same: list[tuple[str, str]],
+) -> Split:
+    seed, test_fraction = configuration.split_seed, configuration.test_fraction
+    if configuration.split is not None:
+        split = read_split(Path(configuration.split))
+        check_split(split, records, configuration.split)
+        return split
+    if configuration.folds is not None:
+        folds, kind = configuration.folds, configuration.fold_by
+        if kind == "lesion":
+            return make_folds(records, folds, seed, test_fraction, same=same)[configuration.fold or 0]
+        splits = make_cluster_folds(records, cache.pictures, kind, folds, seed, test_fraction, same=same)
+        return splits[configuration.fold or 0]
+    return make_split(records, seed, configuration.validation_fraction, test_fraction, same=same)

@@ -1,0 +1,28 @@
+"""What is known about each picture of a data set, whichever layout it came in.
+
+Class codes, ages, sexes and sites have one spelling here; :mod:`train.data.folder` reads the records of a data folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LesionRecord:
+    """One picture of a lesion.
+
+    ``label`` indexes :data:`edge_runtime.bundle.classes.CLASS_CODES`; ``age`` is in years. ``None`` means unknown.
+    ``part`` is "train", "validation" or "test" where the data set itself prescribes it.
+    """
+
+    image_id: str
+    path: Path
+    lesion_id: str
+    label: int
+    age: float | None = None
+    sex: str | None = None
+    site: str | None = None
+    dx_type: str | None = None
+    part: str | None = None

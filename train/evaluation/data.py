@@ -1,0 +1,130 @@
+"""Which pictures an evaluation looks at: a data folder, and the part of the split that the model did not learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.errors import DataError
+from train.data.cache import open_cache
+from train.data.folder import load_records
+from train.data.records import LesionRecord
+from train.data.split import PARTS, Split, read_split
+from train.demo.marker import is_demo
+from train.evaluation.subject import SubjectFacts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class SelectedPictures:
+    """Some pictures of a memory-mapped cache, copied out only when they are asked for: ``pictures[3]``, ``[10:20]``."""
+
+    def __init__(self, pictures: NDArray[np.uint8], positions: Sequence[int] | NDArray[np.int64]) -> None:
+        self.pictures = pictures
+        self.positions = np.asarray(positions, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: Any) -> NDArray[np.uint8]:
+        return np.array(self.pictures[self.positions[chosen]])
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Pictures uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
+
+    folder: Path
+    part: str
+    demo: bool
+    records: tuple[LesionRecord, ...]
+    pictures: SelectedPictures
+    left_out: tuple[str, ...]
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Class indices, int64 (N,)."""
+        return np.array([record.label for record in self.records], dtype=np.int64)
+
+    def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> EvaluationData:
+        """Return the pictures at the given positions only."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        records = tuple(self.records[index] for index in chosen)
+        pictures = SelectedPictures(self.pictures.pictures, self.pictures.positions[chosen])
+        return EvaluationData(self.folder, self.part, self.demo, records, pictures, self.left_out)
+
+
+def read_evaluation_data(
+    facts: SubjectFacts, data: Path | None, part: str, *, split_file: Path | None, runs: Path, cache: Path
+) -> EvaluationData:
+    """Read the pictures of ``part`` ("validation", "test", "train" or "all").
+
+    The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
+    the one that run learnt from. Raises :class:`DataError` when there is nothing to evaluate on.
+    """
+    known = _folders_with_its_split(facts, runs)
+    folder = data or _data_folder(known, facts)
+    records = load_records(folder)
+    split = read_split(split_file) if split_file else read_split(known[0] / "split.csv") if known else None
+    chosen = {record.image_id for record in _choose(records, split, part, facts, folder)}
+    opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the very cache that training built
+    by_id = {record.image_id: record for record in records}
+    positions = [index for index, image_id in enumerate(opened.image_ids) if image_id in chosen]
+    return EvaluationData(
+        folder=folder,
+        part=part,
+        demo=is_demo(folder),
+        records=tuple(by_id[opened.image_ids[index]] for index in positions),
+        pictures=SelectedPictures(opened.pictures, positions),
+        left_out=tuple(sorted(chosen & set(opened.unreadable))),
+    )
+
+
+def _folders_with_its_split(facts: SubjectFacts, runs: Path) -> list[Path]:
+    """Return the folders whose split the subject was trained with: the bundle or the checkpoint's run first."""
+    candidates = [facts.source, facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
+    return [
+        folder
+        for folder in candidates
+        if (folder / "split.csv").is_file() and read_split(folder / "split.csv").hash == facts.split_hash
+    ]
+
+
+def _data_folder(known: list[Path], facts: SubjectFacts) -> Path:
+    """Return what the run learnt from. A bundle holds the split and not the data's place, so a run may know more."""
+    if not known:
+        raise DataError(f"{facts.source}: no run with its split was found, so say --data FOLDER")
+    path = next((folder / "data.json" for folder in known if (folder / "data.json").exists()), known[0] / "data.json")
+    try:
+        return Path(json.loads(path.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected the run's data folder ({error}); say --data FOLDER") from None
+
+
+def _choose(
+    records: list[LesionRecord], split: Split | None, part: str, facts: SubjectFacts, folder: Path
+) -> list[LesionRecord]:
+    if part == "all":
+        return records
+    if split is None:
+        prescribed = [record for record in records if record.part == part]
+        if prescribed:
+            return prescribed
+        raise DataError(
+            f"{facts.source}: no run with its split was found, so the {part} part of {folder} is unknown; "
+            "say --split-file FILE, or --split all for pictures the model never saw"
+        )
+    chosen = [records[index] for index in split.indices(records, part)]
+    if not chosen:
+        found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in PARTS)
+        raise DataError(
+            f"{folder}: expected pictures of the {part} part, found {len(records)} pictures of which the split "
+            f"knows {found}; say --split all for pictures the model never saw"
+        )
+    return chosen

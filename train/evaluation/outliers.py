@@ -1,0 +1,54 @@
+"""How well a model's outlier score tells lesions from everything else: the table of the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from train.evaluation.data import EvaluationData
+from train.evaluation.non_lesions import other_pictures
+from train.evaluation.robustness import balanced_sample
+from train.evaluation.subject import Subject
+from train.model.outlier_score import separation
+
+LESIONS = 400
+
+
+def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESIONS) -> dict[str, Any] | None:
+    """Return scores, areas under the ROC curve and refusals by kind of picture; ``None`` for a model without a score.
+
+    At most ``lesions`` pictures of the evaluated part stand for lesions, drawn at random, so with the prevalence of
+    the data.
+    """
+    count = min(lesions, len(data.records))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data.records))[:count])
+    pictures = data.pictures[chosen]
+    own = subject.outlier_scores(pictures)
+    if own is None:
+        return None
+    limit = subject.facts.not_lesion_above
+    some = data.subset(balanced_sample(data.truth, 40, seed=0)).pictures[:]
+    scores = {kind: subject.outlier_scores(others) for kind, others in other_pictures(len(some[0]), some).items()}
+    rows = []
+    for kind, values in scores.items():
+        assert values is not None
+        refused = None if limit is None else float((values > limit).mean())
+        rows.append(
+            {
+                "kind": kind,
+                "pictures": len(values),
+                "auc": separation(own, values),
+                "refused": refused,
+                "scores": values,
+            }
+        )
+    everything = np.concatenate([row["scores"] for row in rows])
+    return {
+        "lesions": {"pictures": count, "scores": own},
+        "not_lesion_above": limit,
+        "false_alarm_rate": None if limit is None else float((own > limit).mean()),
+        "auc": separation(own, everything),
+        "refused": None if limit is None else float((everything > limit).mean()),
+        "kinds": rows,
+    }

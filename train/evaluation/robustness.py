@@ -1,0 +1,65 @@
+"""How the figures fall when pictures are corrupted: every corruption at every severity on a sample of the pictures."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from train.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from train.evaluation.data import EvaluationData
+from train.evaluation.subject import Subject
+from train.metrics.classification import summary_metrics
+from train.metrics.temperature import apply_temperature
+
+NAMES = ("accuracy", "balanced_accuracy", "expected_calibration_error")
+
+
+def measure_robustness(subject: Subject, data: EvaluationData, pictures: int, seed: int = 0) -> dict[str, Any]:
+    """Return figures per corruption and severity on at most ``pictures`` pictures, drawn evenly over the classes."""
+    sample = data.subset(balanced_sample(data.truth, pictures, seed))
+    pictures_nhwc = sample.pictures[:]
+    clean = _figures(subject, sample, pictures_nhwc)
+    rows: list[dict[str, Any]] = []
+    with tqdm(
+        total=len(CORRUPTIONS) * len(SEVERITIES), desc="corrupting", unit="run", leave=False, disable=None
+    ) as bar:
+        for name in CORRUPTIONS:
+            severities = []
+            for severity in SEVERITIES:
+                # zlib.crc32 and not hash(), which differs from one process to the next
+                generator = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
+                worse = np.stack([corrupt(name, picture, severity, generator) for picture in pictures_nhwc])
+                severities.append({"severity": severity, **_figures(subject, sample, worse)})
+                bar.update()
+            rows.append({"name": name, "severities": severities, "mean": _mean(severities)})
+    return {
+        "pictures": len(sample.records),
+        "clean": clean,
+        "rows": rows,
+        "mean": _mean([row["mean"] for row in rows]),
+    }
+
+
+def balanced_sample(truth: np.ndarray[Any, np.dtype[np.int64]], count: int, seed: int) -> list[int]:
+    """Return at most ``count`` positions, sorted, taking the classes in turn so that rare ones are all there."""
+    generator = np.random.default_rng(seed)
+    queues = [generator.permutation(np.flatnonzero(truth == label)).tolist() for label in np.unique(truth)]
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(truth)):
+        for queue in queues:
+            if queue and len(chosen) < count:
+                chosen.append(queue.pop())
+    return sorted(chosen)
+
+
+def _figures(subject: Subject, sample: EvaluationData, pictures: Any) -> dict[str, float]:
+    probabilities = apply_temperature(subject.answer(pictures, sample.records))
+    figures = summary_metrics(sample.truth, probabilities)
+    return {name: figures[name] for name in NAMES}
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in NAMES}

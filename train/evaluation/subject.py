@@ -1,0 +1,200 @@
+"""What is evaluated, behind one face: a checkpoint in PyTorch, or a bundle with any engine and precision.
+
+Everything after this module sees pictures go in and logits and maps come out, so the deployed int8 model gets the same
+report as the network it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import PatientMetadataSpec
+from edge_runtime.bundle.patient import PatientMetadata, encode_patient
+from edge_runtime.classifier import Classifier
+from train.data.records import LesionRecord
+from train.model.architectures import normalise
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
+from train.model.gradcam import grad_cam
+from train.model.outlier_score import checkpoint_outlier_score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pictures = NDArray[np.uint8]
+    Logits = NDArray[np.float64]
+
+_SMALLEST_PROBABILITY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class SubjectFacts:
+    """What a report says about its subject. Thresholds are ``None`` where the model has none."""
+
+    title: str
+    source: Path
+    input_size: int
+    temperature: float
+    demo: bool
+    split_hash: str
+    data_name: str
+    licence: str
+    not_sure_below: float | None = None
+    coverage: float | None = None
+    not_lesion_above: float | None = None
+    metadata_spec: PatientMetadataSpec | None = None
+    details: dict[str, str] = field(default_factory=dict)
+
+
+class Subject(Protocol):
+    """A loaded model. ``pictures`` are uint8 (N, size, size, 3); ``records`` bring the patients, in the same order."""
+
+    facts: SubjectFacts
+
+    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+        """Return calibrated logits, float64 (N, C): their softmax is what the model says."""
+
+    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+        """Return the class-activation map of one class, float32 (h, w), ≥ 0."""
+
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """Return how unlike a dermatoscopic image each picture is, float64 (N,); ``None`` for a model without it."""
+
+
+class CheckpointSubject:
+    """A checkpoint, evaluated in float32 on the processor."""
+
+    batch_size = 32
+
+    def __init__(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
+        self.score = checkpoint_outlier_score(checkpoint)
+        self.model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.facts = SubjectFacts(
+            title=f"{checkpoint.architecture}, checkpoint, PyTorch fp32",
+            source=path,
+            input_size=checkpoint.input_size,
+            temperature=checkpoint.temperature,
+            demo=checkpoint.demo,
+            split_hash=checkpoint.split_hash,
+            data_name=checkpoint.data_name,
+            licence=checkpoint.licence,
+            not_sure_below=checkpoint.not_sure_below,
+            coverage=checkpoint.coverage,
+            not_lesion_above=checkpoint.extra.get("not_lesion_above"),
+            metadata_spec=checkpoint.metadata_spec,
+            details={
+                "architecture": checkpoint.architecture,
+                "epoch": str(checkpoint.epoch),
+                "checkpoint SHA-256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            },
+        )
+
+    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+        """See :class:`Subject`."""
+        rows = []
+        for start in range(0, len(pictures), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            with torch.inference_mode():
+                logits = self.model(_as_batch(pictures[part]), self._metadata(records[part]))
+            rows.append(logits.double().numpy() / self.facts.temperature)
+        return np.concatenate(rows)
+
+    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+        """See :class:`Subject`."""
+        batch = _as_batch(picture_hwc[np.newaxis])
+        return grad_cam(self.model, batch, torch.tensor([class_index]), self._metadata([record]))[0].numpy()
+
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """See :class:`Subject`."""
+        if self.score is None:
+            return None
+        rows = []
+        for start in range(0, len(pictures), self.batch_size):
+            with torch.inference_mode():
+                feature_map = self.model.features(_as_batch(pictures[start : start + self.batch_size]))
+                rows.append(self.score(feature_map).double().numpy())
+        return np.concatenate(rows)
+
+    def _metadata(self, records: Sequence[LesionRecord]) -> torch.Tensor | None:
+        spec = self.facts.metadata_spec
+        if spec is None:
+            return None
+        return torch.from_numpy(np.stack([encode_patient(patient_of(record, spec), spec) for record in records]))
+
+
+class BundleSubject:
+    """A bundle's variant, evaluated through the very code that runs on the device."""
+
+    def __init__(self, bundle: Path, engine: str, precision: str, threads: int | None = None, views: int = 1) -> None:
+        self.classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads, views=views)
+        self.upright = self.classifier  # for maps and outlier scores, which are those of the upright picture
+        if views > 1:
+            self.upright = Classifier.load(bundle, engine=self.classifier.engine, precision=precision, threads=threads)
+        manifest = self.classifier.manifest
+        variant = f"{self.classifier.engine}-{self.classifier.precision}"
+        self.facts = SubjectFacts(
+            title=f"{manifest.architecture}, bundle {manifest.name}, {variant}"
+            + (f", {views} views" if views > 1 else ""),
+            source=self.classifier.bundle,
+            input_size=manifest.input.size,
+            temperature=manifest.calibration.temperature,
+            demo=manifest.demo,
+            split_hash=manifest.provenance.split_hash,
+            data_name=manifest.provenance.data,
+            licence=manifest.provenance.licence,
+            not_sure_below=manifest.thresholds.not_sure_below,
+            coverage=manifest.thresholds.coverage,
+            not_lesion_above=manifest.thresholds.not_lesion_above,
+            metadata_spec=manifest.patient_metadata,
+            details={
+                "architecture": manifest.architecture,
+                "variant": variant,
+                "checkpoint SHA-256": manifest.provenance.checkpoint_sha256,
+                "exported": manifest.provenance.created,
+            },
+        )
+
+    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+        """See :class:`Subject`. The device says probabilities; their logarithm is the logits up to a constant."""
+        rows = np.empty((len(pictures), len(CLASS_CODES)))
+        for row, (picture_hwc, record) in enumerate(zip(pictures, records, strict=True)):
+            prediction = self.classifier.predict(picture_hwc, patient=self._patient(record))
+            rows[row] = [prediction.probabilities[code] for code in CLASS_CODES]
+        return np.log(np.maximum(rows, _SMALLEST_PROBABILITY))
+
+    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+        """See :class:`Subject`."""
+        code = CLASS_CODES[class_index]
+        prediction = self.upright.predict(picture_hwc, explain_class=code, patient=self._patient(record))
+        assert prediction.class_activation_map is not None
+        return prediction.class_activation_map
+
+    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+        """See :class:`Subject`."""
+        scores = [self.upright.predict(picture_hwc).outlier_score for picture_hwc in pictures]
+        return None if None in scores else np.array(scores, dtype=np.float64)
+
+    def _patient(self, record: LesionRecord) -> PatientMetadata | None:
+        spec = self.facts.metadata_spec
+        return None if spec is None else patient_of(record, spec)
+
+
+def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetadata:
+    """Return what is known of the patient; a sex or site that the model was not trained with counts as unknown."""
+    return PatientMetadata(
+        record.age,
+        record.sex if record.sex in spec.sexes else None,
+        record.site if record.site in spec.sites else None,
+    )
+
+
+def _as_batch(pictures: Pictures) -> Any:
+    return normalise(torch.from_numpy(np.array(pictures))).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,44 @@
+"""Test-time augmentation of a checkpoint: the mean of its answers to turned and mirrored views of a picture.
+
+The views are the device's (:mod:`edge_runtime.imaging.views`), and a bundle is evaluated on them by the
+device's own code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_runtime.imaging.views import turned
+from train.data.records import LesionRecord
+from train.evaluation.subject import Subject
+from train.metrics.temperature import apply_temperature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class AugmentedSubject:
+    """A subject whose probabilities are the mean over ``views``; its maps are those of the upright picture."""
+
+    def __init__(self, subject: Subject, views: int) -> None:
+        self.subject = subject
+        self.views = views
+        self.facts = dataclasses.replace(subject.facts, title=f"{subject.facts.title}, {views} views")
+
+    def answer(self, pictures: NDArray[np.uint8], records: Sequence[LesionRecord]) -> NDArray[np.float64]:
+        """See :class:`train.evaluation.subject.Subject`."""
+        answers = [self.subject.answer(turned(pictures, view), records) for view in range(self.views)]
+        probabilities = np.mean([apply_temperature(logits) for logits in answers], axis=0)
+        return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+
+    def explain(self, picture_hwc: NDArray[np.uint8], record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+        """See :class:`train.evaluation.subject.Subject`."""
+        return self.subject.explain(picture_hwc, record, class_index)
+
+    def outlier_scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See :class:`train.evaluation.subject.Subject`; of the upright pictures."""
+        return self.subject.outlier_scores(pictures)

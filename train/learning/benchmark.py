@@ -1,0 +1,197 @@
+"""How close the training loop comes to the bare arithmetic, and whether memory grows with the data set.
+
+    python -m train.learning.benchmark [--data data/ham10000] [--image-size 224] [--json]
+
+The loop (fetch, augment, forward, loss, backward, clipping, optimiser step, weight averaging if asked for) and the bare
+forward and backward pass of one batch that already lies in memory take turns in one process, so that both see the same
+machine. The ratio of a turn is the loop's images per second over the bare pass's; the median over the turns is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edge_runtime.cli.parser import OneLineParser
+from edge_runtime.errors import run_command_line
+from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from train.augmentation.batch import resize_batch
+from train.augmentation.mixing import soft_targets
+from train.configuration import TrainingConfiguration, check_configuration
+from train.data.cache import PictureCache
+from train.data.dataset import Batch, LesionDataset, epoch_batches, make_loader
+from train.data.records import LesionRecord
+from train.files import replacing
+from train.learning.distribution import Workers
+from train.learning.learner import Learner, make_learner
+from train.learning.step import learn
+
+GROWTH_SIZES = (500, 5000)
+
+
+def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds: int, steps: int) -> dict[str, Any]:
+    """Images per second of the loop and of the bare passes over ``rounds`` turns of ``steps`` each; medians."""
+    with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+        learner = make_learner(configuration, dataset.labels, None, Workers())
+    learner.begin(only_new=False)
+    batches = epoch_batches(dataset.labels, configuration.batch_size, configuration.seed, 0)
+    needed = [batches[index % len(batches)] for index in range(rounds * steps + 2)]
+    fetched = iter(make_loader(dataset, needed))
+    first = next(fetched)
+    pictures = resize_batch(first.pictures.to(learner.compute.device), configuration.image_size)
+    pictures = pictures.contiguous(memory_format=torch.channels_last)
+    _bare_pass(learner, pictures, first)  # warm up both
+    learn(learner, next(fetched), 0, configuration.image_size)
+    loop, bare = [], []
+    with PeakMemory() as memory:
+        for turn in range(rounds):
+            started = time.perf_counter()
+            for step in range(steps):
+                learn(learner, next(fetched), turn * steps + step, configuration.image_size)
+            middle = time.perf_counter()
+            for _ in range(steps):
+                _bare_pass(learner, pictures, first)
+            loop.append(steps * configuration.batch_size / (middle - started))
+            bare.append(steps * configuration.batch_size / (time.perf_counter() - middle))
+    ratios = np.array(loop) / np.array(bare)
+    return {
+        "images": len(dataset),
+        "loop_images_per_second": float(np.median(loop)),
+        "bare_images_per_second": float(np.median(bare)),
+        "ratio": float(np.median(ratios)),
+        "ratio_quartiles": [float(value) for value in np.percentile(ratios, [25, 75])],
+        "peak_own_memory_mb": memory.own_mb,
+        "peak_resident_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "compute": learner.compute.describe(),
+    }
+
+
+def _bare_pass(learner: Learner, pictures: torch.Tensor, batch: Batch) -> None:
+    learner.optimizer.zero_grad(set_to_none=True)
+    targets = soft_targets(batch.labels, 0.0).to(pictures.device)
+    with learner.compute.autocast():
+        logits = learner.model(pictures)
+    (learner.loss(logits, targets).sum() / len(targets)).backward()
+
+
+class PeakMemory:
+    """The most memory of its own that this process held inside the block, in 10^6 bytes, looked up every 20 ms.
+
+    Mapped files do not count: the pages of the cache belong to the system, which takes them back when it needs room.
+    """
+
+    def __init__(self) -> None:
+        self.own_mb = _own_memory_mb()
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self.own_mb = max(self.own_mb, _own_memory_mb())
+
+
+def _own_memory_mb() -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return float("nan")
+
+
+def made_up_dataset(images: int, folder: Path) -> LesionDataset:
+    """A cache file of random pictures of the deployed size, for measuring without data."""
+    generator = np.random.default_rng(0)
+    path = folder / f"bench-{images}.rgb"
+    shape = (images, INPUT_SIZE, INPUT_SIZE, 3)
+    if not path.is_file() or path.stat().st_size != np.prod(shape):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            for _ in range(images):
+                file.write(generator.integers(0, 256, shape[1:], dtype=np.uint8).tobytes())
+    ids = tuple(f"made-up-{number:06d}" for number in range(images))
+    records = [LesionRecord(one, path, one, number % 7) for number, one in enumerate(ids)]
+    cache = PictureCache(ids, np.memmap(path, np.uint8, mode="r", shape=shape), ids, ids, {})
+    return LesionDataset(cache, records, range(images))
+
+
+def _measure_growth(arguments: list[str]) -> list[dict[str, Any]]:
+    """One fresh process per size, so that each peak is its own."""
+    results = []
+    for images in GROWTH_SIZES:
+        command = [sys.executable, "-m", "train.learning.benchmark", *arguments, "--images", str(images), "--json"]
+        results.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))  # noqa: S603
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the figures; returns the exit status."""
+    parser = OneLineParser(
+        prog="python -m train.learning.benchmark",
+        description="Images per second of the training loop against the bare forward and backward pass.",
+        epilog="example: python -m train.learning.benchmark --image-size 160 --augmentation strong",
+    )
+    parser.add_argument("--architecture", default="resnet18", help="default: resnet18")
+    parser.add_argument("--augmentation", default="seed", help="preset (default: seed)")
+    parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help=f"default: {INPUT_SIZE}")
+    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
+    parser.add_argument("--ema", type=float, default=0.0, help="decay of averaged weights, default: 0, none")
+    parser.add_argument("--precision", default="auto", help="default: auto")
+    parser.add_argument("--threads", type=int, help="processor threads, default: torch's choice")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of both, default: 7")
+    parser.add_argument("--steps", type=int, default=4, help="steps a turn, default: 4")
+    parser.add_argument(
+        "--images", type=int, help=f"made-up pictures; default: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}"
+    )
+    parser.add_argument(
+        "--cache-folder",
+        type=Path,
+        default=Path(TrainingConfiguration.cache_folder),
+        help=f"where the made-up pictures are kept (default: {TrainingConfiguration.cache_folder})",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    flags = parser.parse_args(arguments)
+    names = {option.name for option in dataclasses.fields(TrainingConfiguration)}
+    options = {name: value for name, value in vars(flags).items() if name in names}
+    options |= {"cache_folder": str(flags.cache_folder), "init": "none"}
+    configuration = TrainingConfiguration(**options)
+    check_configuration(configuration)
+    if configuration.threads is not None:
+        torch.set_num_threads(configuration.threads)
+    if flags.images is None:
+        given = [one for one in (arguments if arguments is not None else sys.argv[1:]) if one != "--json"]
+        results = _measure_growth(given)
+    else:
+        results = [measure(configuration, made_up_dataset(flags.images, flags.cache_folder), flags.rounds, flags.steps)]
+    if flags.json:
+        print(json.dumps(results if flags.images is None else results[0]))
+        return 0
+    for row in results:
+        print(
+            f"{row['images']} pictures: loop {row['loop_images_per_second']:.1f} img/s, bare forward and backward "
+            f"{row['bare_images_per_second']:.1f} img/s, ratio {row['ratio']:.3f} (quartiles "
+            f"{row['ratio_quartiles'][0]:.3f} to {row['ratio_quartiles'][1]:.3f}), peak memory "
+            f"{row['peak_own_memory_mb']:.0f} MB of its own, {row['peak_resident_memory_mb']:.0f} MB with the mapped "
+            f"cache; {row['compute']}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,77 @@
+"""One optimiser step: draw the augmented pictures, forward, loss, backward, update."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.augmentation.batch import augment
+from train.augmentation.mixing import mix_batch, soft_targets
+from train.data.dataset import Batch, hide_metadata
+from train.learning.learner import Learner
+from train.model.architectures import standardise
+
+
+def step_seed(seed: int, step: int, part: int) -> int:
+    """Seed of everything random in one part of a step's batch: it follows from numbers, not from what ran before."""
+    return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def learn(learner: Learner, batch: Batch, step: int, size: int) -> float:
+    """Do one optimiser step on this worker's ``batch`` seen at ``size`` pixels.
+
+    Returns the mean loss, times this worker's share of the whole batch: the sum over workers is the batch's mean.
+    """
+    configuration, workers = learner.configuration, learner.workers
+    learner.optimizer.zero_grad(set_to_none=True)
+    chunks = _split_batch(batch, configuration.accumulate)
+    whole = workers.sum(len(batch.labels))
+    total = 0.0
+    for position, chunk in enumerate(chunks):
+        seed = step_seed(configuration.seed, step, workers.rank * configuration.accumulate + position)
+        with learner.without_exchange(last=position == len(chunks) - 1):
+            loss = _loss(learner, chunk, seed, size) / whole
+            # data parallelism averages gradients over the workers, and a mean over the whole batch is wanted
+            learner.scaler.scale(loss * workers.count).backward()
+        total += float(loss.detach())
+    learner.scaler.unscale_(learner.optimizer)
+    if configuration.gradient_clip > 0:
+        nn.utils.clip_grad_norm_(learner.model.parameters(), configuration.gradient_clip)
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    if learner.average is not None:
+        learner.average.update_parameters(learner.model)
+    return total
+
+
+def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
+    """Sum of the losses of one part of a batch."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout draws from torch's global generator
+    configuration, device = learner.configuration, learner.compute.device
+    pictures = augment(batch.pictures.to(device), size, learner.augmentation, generator)
+    targets = soft_targets(batch.labels, configuration.label_smoothing).to(device)
+    pictures, targets = mix_batch(pictures, targets, configuration, generator)
+    pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
+    known = None if batch.metadata is None else batch.metadata.to(device)
+    metadata = None
+    if batch.metadata is not None and learner.metadata_spec is not None:
+        hidden = hide_metadata(batch.metadata, learner.metadata_spec, configuration.metadata_dropout, generator)
+        metadata = hidden.to(device)
+    with learner.compute.autocast():
+        logits = learner.forward(pictures, metadata)
+    losses = learner.loss(logits, targets)
+    if learner.teacher is not None:
+        with learner.compute.autocast():
+            answers = learner.teacher.probabilities(pictures, known, generator)
+        losses = torch.lerp(losses, learner.teacher.loss(logits, answers), learner.teacher.weight)
+    return losses.sum()
+
+
+def _split_batch(batch: Batch, parts: int) -> list[Batch]:
+    if parts == 1:
+        return [batch]
+    pictures, labels = batch.pictures.chunk(parts), batch.labels.chunk(parts)
+    metadata = [None] * len(labels) if batch.metadata is None else batch.metadata.chunk(parts)
+    return [Batch(*chunk) for chunk in zip(pictures, labels, metadata, strict=True)]

@@ -1,0 +1,207 @@
+"""Figures of merit from truth and probabilities; training, evaluation and export all use these, so they agree.
+
+scikit-learn computes what it knows. ``truth`` is always an integer array (N,) of class indices and ``probabilities`` a
+float array (N, C) whose rows sum to one, both in the order of :data:`edge_runtime.bundle.classes.CLASS_CODES`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn import metrics as sklearn_metrics
+
+from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
+from edge_runtime.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CALIBRATION_BINS = 15
+"""Equal-width bins of the calibration error, as in Guo et al., ICML 2017."""
+
+FIXED_SPECIFICITIES = (0.80, 0.90, 0.95)
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class against the rest. Undefined figures (a class without pictures) are ``nan``; all are 0..1."""
+
+    code: str
+    support: int
+    sensitivity: float
+    specificity: float
+    precision: float
+    f1: float
+    auc: float
+    average_precision: float
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Pictures whose confidence lies in (``lower``, ``upper``]: how many, how sure on average, how often right."""
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def summary_metrics(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Return the figures of one row of ``metrics.jsonl``: name → value.
+
+    ``accuracy``, ``balanced_accuracy``, ``weighted_f1`` and ``macro_f1`` are scikit-learn's, over classes that occur;
+    ``expected_calibration_error``, ``brier_score`` (0..2) and ``log_loss`` (nats) judge the probabilities themselves.
+    """
+    truth, probabilities = checked(truth, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "accuracy": float(sklearn_metrics.accuracy_score(truth, predicted)),
+        "balanced_accuracy": balanced_accuracy(truth, predicted),
+        "weighted_f1": float(sklearn_metrics.f1_score(truth, predicted, average="weighted", zero_division=0)),
+        "macro_f1": float(sklearn_metrics.f1_score(truth, predicted, average="macro", zero_division=0)),
+        "expected_calibration_error": expected_calibration_error(truth, probabilities),
+        "brier_score": brier_score(truth, probabilities),
+        "log_loss": log_loss(truth, probabilities),
+    }
+
+
+def balanced_accuracy(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> float:
+    """Return the mean sensitivity over the classes that occur in ``truth``: the score of the ISIC challenge."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        return float(sklearn_metrics.balanced_accuracy_score(truth, predicted))
+
+
+def confusion_matrix(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return the counts (C, C): row = truth, column = prediction."""
+    return sklearn_metrics.confusion_matrix(truth, predicted, labels=range(len(CLASS_CODES)))
+
+
+def class_metrics(
+    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
+) -> tuple[ClassMetrics, ...]:
+    """Return one :class:`ClassMetrics` per class, in class order."""
+    truth, probabilities = checked(truth, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    return tuple(
+        _one_class(code, truth == index, predicted == index, probabilities[:, index])
+        for index, code in enumerate(CLASS_CODES)
+    )
+
+
+def _one_class(
+    code: str, is_class: NDArray[np.bool_], called: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> ClassMetrics:
+    support = int(is_class.sum())
+    hits = int((is_class & called).sum())
+    both = 0 < support < len(is_class)
+    return ClassMetrics(
+        code=code,
+        support=support,
+        sensitivity=_ratio(hits, support),
+        specificity=_ratio(int((~is_class & ~called).sum()), len(is_class) - support),
+        precision=_ratio(hits, int(called.sum())),
+        f1=_ratio(2 * hits, support + int(called.sum())),
+        auc=float(sklearn_metrics.roc_auc_score(is_class, scores)) if both else float("nan"),
+        average_precision=float(sklearn_metrics.average_precision_score(is_class, scores)) if both else float("nan"),
+    )
+
+
+def calibration_bins(
+    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], bins: int = CALIBRATION_BINS
+) -> tuple[CalibrationBin, ...]:
+    """Sort the pictures by confidence into ``bins`` of equal width over 0..1. Empty bins hold ``nan``."""
+    truth, probabilities = checked(truth, probabilities)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    members = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(members, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(members, confidence, minlength=bins) / counts
+        mean_accuracy = np.bincount(members, correct, minlength=bins) / counts
+    return tuple(
+        CalibrationBin(
+            lower=float(edges[i]),
+            upper=float(edges[i + 1]),
+            count=int(counts[i]),
+            confidence=float(mean_confidence[i]),
+            accuracy=float(mean_accuracy[i]),
+        )
+        for i in range(bins)
+    )
+
+
+def expected_calibration_error(
+    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], bins: int = CALIBRATION_BINS
+) -> float:
+    """Return the mean gap between confidence and accuracy, weighted by the pictures in each bin, 0..1."""
+    filled = [one for one in calibration_bins(truth, probabilities, bins) if one.count]
+    return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / len(truth)
+
+
+def brier_score(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> float:
+    """Return the mean squared distance to the one-hot truth, summed over classes: 0 (perfect) to 2 (Brier 1950)."""
+    truth, probabilities = checked(truth, probabilities)
+    one_hot = np.eye(probabilities.shape[1])[truth]
+    return float(np.square(probabilities - one_hot).sum(axis=1).mean())
+
+
+def log_loss(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> float:
+    """Return the mean negative log-likelihood in nats; probabilities are kept away from zero as scikit-learn does."""
+    truth, probabilities = checked(truth, probabilities)
+    chosen = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)).mean())
+
+
+def malignancy_score(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the summed probability of the malignant classes, float64 (N,)."""
+    return probabilities[:, list(malignant_indices())].sum(axis=1, dtype=np.float64)
+
+
+def malignant_indices() -> tuple[int, ...]:
+    """Return the class indices of the malignant group."""
+    return tuple(index for index, lesion_class in enumerate(CLASSES) if lesion_class.malignant)
+
+
+def sensitivity_at_specificity(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]], specificity: float
+) -> tuple[float, float]:
+    """Return (sensitivity, threshold) of the best rule "score ≥ threshold" with at least that specificity.
+
+    ``nan`` for both where only one of the two groups occurs.
+    """
+    if not 0 < int(positive.sum()) < len(positive):
+        return float("nan"), float("nan")
+    false_positive_rates, true_positive_rates, thresholds = sklearn_metrics.roc_curve(
+        positive, scores, drop_intermediate=False
+    )
+    allowed = false_positive_rates <= 1.0 - specificity + 1e-12
+    best = int(np.flatnonzero(allowed)[-1])  # both rates grow along the curve
+    return float(true_positive_rates[best]), float(thresholds[best])
+
+
+def checked(
+    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return both arrays as int64 and float64 after checking them. Raises :class:`DataError` saying what is wrong."""
+    labels = np.asarray(truth)
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] != len(CLASS_CODES) or labels.shape != table.shape[:1]:
+        raise DataError(
+            f"metrics: expected truth (N,) and probabilities (N, {len(CLASS_CODES)}), "
+            f"found {labels.shape} and {table.shape}"
+        )
+    if not len(labels):
+        raise DataError("metrics: expected at least one picture, found none")
+    if not np.isfinite(table).all():
+        raise DataError("metrics: expected finite probabilities, found nan or infinity")
+    return labels.astype(np.int64), table
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,95 @@
+"""The most confident right and wrong answers, each with the raw picture beside its Grad-CAM overlay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.imaging.overlay import render_side_by_side
+from train.evaluation.data import EvaluationData
+from train.evaluation.subject import Subject
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CAPTION_HEIGHT = 34
+_MARGIN = 6
+_RIGHT, _WRONG = "#1a7f37", "#b42318"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture of the gallery: the raw picture and its overlay side by side, and what was said about it."""
+
+    image_id: str
+    truth: str
+    label: str
+    confidence: float
+    truth_probability: float
+    side_by_side: Image.Image
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer was right."""
+        return self.label == self.truth
+
+
+def choose_cases(
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], right: int, wrong: int
+) -> tuple[list[int], list[int]]:
+    """Return the positions of the most confident right answers, taking classes in turn, and of the wrong ones."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    mistakes = [int(index) for index in order if predicted[index] != truth[index]]
+    by_class = [[int(i) for i in order if predicted[i] == truth[i] == label] for label in range(len(CLASS_CODES))]
+    ranked = sorted(
+        (rank, label, index) for label, members in enumerate(by_class) for rank, index in enumerate(members)
+    )
+    return [index for _, _, index in ranked[:right]], mistakes[:wrong]
+
+
+def make_cases(
+    subject: Subject, data: EvaluationData, probabilities: NDArray[np.float64], positions: list[int]
+) -> list[Case]:
+    """Explain the predicted class of each chosen picture."""
+    cases = []
+    for index in positions:
+        record, label = data.records[index], int(probabilities[index].argmax())
+        picture_hwc = np.ascontiguousarray(data.pictures[index])
+        class_activation_map = subject.explain(picture_hwc, record, label)
+        cases.append(
+            Case(
+                image_id=record.image_id,
+                truth=CLASS_CODES[record.label],
+                label=CLASS_CODES[label],
+                confidence=float(probabilities[index, label]),
+                truth_probability=float(probabilities[index, record.label]),
+                side_by_side=render_side_by_side(picture_hwc, class_activation_map),
+            )
+        )
+    return cases
+
+
+def render_gallery(right: list[Case], wrong: list[Case], columns: int = 4) -> Image.Image:
+    """Return one picture of all cases: the right ones first, then the wrong ones, each with its caption."""
+    groups = [cases for cases in (right, wrong) if cases]
+    if not groups:
+        return Image.new("RGB", (1, 1), "white")
+    width, height = groups[0][0].side_by_side.size
+    cell_width, cell_height = width + _MARGIN, height + CAPTION_HEIGHT
+    rows = [cases[start : start + columns] for cases in groups for start in range(0, len(cases), columns)]
+    sheet = Image.new("RGB", (columns * cell_width, len(rows) * cell_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    for row, cases in enumerate(rows):
+        for column, case in enumerate(cases):
+            x, y = column * cell_width, row * cell_height
+            sheet.paste(case.side_by_side, (x, y + CAPTION_HEIGHT))
+            colour = _RIGHT if case.correct else _WRONG
+            verdict = f"{case.label} {case.confidence:.0%}" + ("" if case.correct else f", truth {case.truth}")
+            draw.text((x + 4, y + 8), f"{verdict}   {case.image_id}", fill=colour, font=font)
+    return sheet

@@ -1,0 +1,88 @@
+"""From an uploaded picture to the answer a program or the page receives."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from flask import Request
+from PIL import Image
+
+from edge_runtime.classifier import Classifier, Prediction
+from edge_runtime.imaging.overlay import encode_png, render_overlay
+from edge_runtime.imaging.preprocessing import load_image_hwc
+from webapp.problems import RefusalError
+from webapp.requests.patient import read_patient
+from webapp.requests.schemas import PredictOptions
+from webapp.requests.uploads import Upload
+from webapp.state import ServerState
+
+
+def read_options(request: Request) -> PredictOptions:
+    """Parse the optional fields of form and query string; empty ones are absent. Raises :class:`RefusalError` (400)."""
+    fields = {name: value for name, value in request.values.items() if value != ""}
+    try:
+        return msgspec.convert(fields, PredictOptions, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        raise RefusalError(400, f"field '{place.rstrip('`') or 'form'}': {message[:1].lower()}{message[1:]}") from None
+
+
+def predict_upload(state: ServerState, upload: Upload, options: PredictOptions) -> Prediction:
+    """Classify one picture, waiting for a free processor first.
+
+    Raises :class:`RefusalError` for a refusal and :class:`~edge_runtime.errors.ImageError` for an unusable picture.
+    """
+    classifier = state.engines.select(options.engine, options.precision)
+    explain = options.explain != "0" or options.explain_class is not None
+    patient = read_patient(classifier.manifest, options)
+    with state.gate.enter():
+        prediction = _predict_bytes(classifier, upload.data, state.configuration.max_pixels, explain, options, patient)
+    _count(state, prediction)
+    return prediction
+
+
+def _predict_bytes(
+    classifier: Classifier, data: bytes, max_pixels: int, explain: bool, options: PredictOptions, patient: Any
+) -> Prediction:
+    """Decode under the server's own pixel limit, which is stricter than the runtime's, and classify."""
+    started = perf_counter()
+    image_hwc = load_image_hwc(data, classifier.manifest.input.size, max_pixels=max_pixels)
+    decode_ms = 1e3 * (perf_counter() - started)
+    prediction = classifier.predict(image_hwc, explain=explain, explain_class=options.explain_class, patient=patient)
+    return replace(prediction, timing_ms={**prediction.timing_ms, "decode": decode_ms})
+
+
+def _count(state: ServerState, prediction: Prediction) -> None:
+    variant = f"{prediction.engine}-{prediction.precision}"
+    state.metrics.predictions.labels(prediction.label, prediction.verdict, variant).inc()
+    for stage, milliseconds in prediction.timing_ms.items():
+        state.metrics.engine_seconds.labels(variant, stage).observe(milliseconds / 1e3)
+
+
+def answer_json(prediction: Prediction, name: str | None, options: PredictOptions) -> dict[str, Any]:
+    """Return the command line's object for a prediction, and the map and overlay when they were asked for."""
+    answer = prediction.to_json(name)
+    if prediction.class_activation_map is not None:
+        answer["explained_class"] = prediction.explained_class
+        rows = prediction.class_activation_map.tolist()
+        answer["class_activation_map"] = [[float(f"{value:.6g}") for value in row] for row in rows]
+        if options.explain == "1":
+            answer["overlay"] = data_url(overlay_png(prediction))
+    if options.picture == "1":
+        answer["picture"] = data_url(encode_png(Image.fromarray(prediction.image_hwc)))
+    return answer
+
+
+def overlay_png(prediction: Prediction) -> bytes:
+    """Return the map over the picture as the graph saw it, as a PNG file."""
+    assert prediction.class_activation_map is not None
+    return encode_png(render_overlay(prediction.image_hwc, prediction.class_activation_map))
+
+
+def data_url(png: bytes) -> str:
+    """Return a PNG file as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,134 @@
+"""The OpenAPI 3.1 document, generated from the routes and the structs they parse and answer with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Flask
+
+from edge_runtime import __version__
+from webapp.problems import MEDIA_TYPE, ProblemDocument
+from webapp.requests.schemas import PictureError, PredictionAnswer
+
+View = TypeVar("View", bound=Callable[..., Any])
+_REFERENCES = "#/components/schemas/{name}"
+_ATTRIBUTE = "openapi_operation"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the document says about one route beyond what the route itself tells.
+
+    ``answers`` maps a status to a struct (JSON), or to a media type; ``form`` is a struct of optional fields;
+    ``pictures`` is how many files the field ``image`` may hold; ``refusals`` are statuses with a problem document.
+    """
+
+    summary: str
+    answers: dict[int, type[msgspec.Struct] | str]
+    refusals: tuple[int, ...] = ()
+    form: type[msgspec.Struct] | None = None
+    pictures: int = 0
+    path_parameters: dict[str, str] = field(default_factory=dict)
+    secured: bool = True
+
+
+def describe(operation: Operation) -> Callable[[View], View]:
+    """Attach an operation's description to a view function; only described routes are in the document."""
+
+    def attach(view: View) -> View:
+        setattr(view, _ATTRIBUTE, operation)
+        return view
+
+    return attach
+
+
+def described_routes(app: Flask) -> list[tuple[str, str, Operation]]:
+    """Return ``(path, method, operation)`` of every described route, in path order."""
+    routes = []
+    for rule in app.url_map.iter_rules():
+        operation = getattr(app.view_functions[rule.endpoint], _ATTRIBUTE, None)
+        if operation is not None:
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            method = "post" if "POST" in (rule.methods or ()) else "get"
+            routes.append((path, method, operation))
+    return sorted(routes, key=lambda route: route[:2])
+
+
+def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
+    """Return the whole document as plain data."""
+    routes = described_routes(app)
+    structs: list[type] = [ProblemDocument, PredictionAnswer, PictureError]
+    for _, _, operation in routes:
+        structs += [answer for answer in operation.answers.values() if not isinstance(answer, str)]
+        structs += [operation.form] if operation.form else []
+    unique = list(dict.fromkeys(structs))
+    references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCES)
+    by_struct = dict(zip(unique, references, strict=True))
+    paths: dict[str, Any] = {}
+    for path, method, operation in routes:
+        described = _operation_object(path, method, operation, by_struct, components)
+        if api_key_required and operation.secured:
+            described["security"] = [{"apiKey": []}]
+        paths.setdefault(path, {})[method] = described
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "dermedge",
+            "version": __version__,
+            "description": "Classifies dermatoscopic pictures into seven diagnoses. Research software, not a medical "
+            "device. Pictures are held in memory for the request and never stored.",
+        },
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if api_key_required:
+        scheme = {"type": "http", "scheme": "bearer", "description": "The server's API key."}
+        document["components"]["securitySchemes"] = {"apiKey": scheme}
+    return document
+
+
+def _operation_object(
+    path: str, method: str, operation: Operation, by_struct: dict[type, Any], components: dict[str, Any]
+) -> dict[str, Any]:
+    words = [part.strip("{}") for part in path.split("/") if part not in ("", "api", "v1")]
+    described: dict[str, Any] = {"operationId": "_".join([method, *words]), "summary": operation.summary}
+    if operation.path_parameters:
+        described["parameters"] = [
+            {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
+            for name, text in operation.path_parameters.items()
+        ]
+    if operation.pictures:
+        described["requestBody"] = _form_body(operation, components)
+    described["responses"] = {
+        **{str(status): _answer(status, answer, by_struct) for status, answer in operation.answers.items()},
+        **{
+            str(status): {
+                "description": HTTPStatus(status).phrase,
+                "content": {MEDIA_TYPE: {"schema": by_struct[ProblemDocument]}},
+            }
+            for status in operation.refusals
+        },
+    }
+    return described
+
+
+def _answer(status: int, answer: type[msgspec.Struct] | str, by_struct: dict[type, Any]) -> dict[str, Any]:
+    if isinstance(answer, str):
+        return {"description": HTTPStatus(status).phrase, "content": {answer: {}}}
+    description = (answer.__doc__ or HTTPStatus(status).phrase).strip()
+    return {"description": description, "content": {"application/json": {"schema": by_struct[answer]}}}
+
+
+def _form_body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
+    """Describe the multipart form: the picture or pictures, and the optional fields of the struct."""
+    picture: dict[str, Any] = {"type": "string", "format": "binary"}
+    if operation.pictures > 1:
+        picture = {"type": "array", "items": picture, "minItems": 1, "maxItems": operation.pictures}
+    fields = components[operation.form.__name__]["properties"] if operation.form else {}
+    schema = {"type": "object", "required": ["image"], "properties": {"image": picture, **fields}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
