@@ -57,14 +57,14 @@ evaluate: setup ## report on a checkpoint (NAME=run) or a bundle (BUNDLE=folder 
 export: setup ## turn the checkpoint of run NAME into the bundle models/NAME, checked against PyTorch
 	$(RUN) -m export --checkpoint $(CHECKPOINT) --output models/$(NAME) $(ARGS)
 
-card: setup ## judge the bundle BUNDLE on the held-out pictures of DATA and write its model card and report
+card: setup ## judge the bundle BUNDLE on the held-out images of DATA and write its model card and report
 	$(RUN) -m export.card --bundle $(or $(BUNDLE),models/$(NAME)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 web: setup ## serve the page and the API on http://127.0.0.1:8000
 	$(RUN) -m webapp $(BUNDLE_FLAG) $(ARGS)
 
-run-edge: setup ## classify IMAGE=picture-or-folder on this machine's processor
-	$(RUN) -m edge_runtime predict $(or $(IMAGE),$(error name a picture: make run-edge IMAGE=lesion.jpg)) $(BUNDLE_FLAG) $(ARGS)
+run-edge: setup ## classify IMAGE=image-or-folder on this machine's processor
+	$(RUN) -m edge_runtime predict $(or $(IMAGE),$(error name an image: make run-edge IMAGE=lesion.jpg)) $(BUNDLE_FLAG) $(ARGS)
 
 bench: setup ## how close the runtime is to the bare engines, as ratios of one run
 	$(RUN) -m edge_runtime bench --peers $(BUNDLE_FLAG) $(ARGS)

@@ -1,4 +1,4 @@
-"""From a picture to a calibrated answer: ``Classifier.load(bundle)`` → ``classifier.predict(image)`` → ``Prediction``.
+"""From an image to a calibrated answer: ``Classifier.load(bundle)`` → ``classifier.predict(image)`` → ``Prediction``.
 
 The device has no architecture-specific code. It runs ``features`` once, then ``head`` for the answer and, when asked,
 ``explain`` for the map, all from one variant of the bundle.
@@ -77,8 +77,8 @@ class Classifier:
         of the installed ones here, measured once and remembered).
         ``threads`` are the engine's for one prediction (default: all processors); ``replicas`` is how many
         predictions run at the same time at most. ``views`` of 4 or 8 answers with the mean probabilities over the
-        picture's quarter turns, or all its symmetries, in as many times the time; map and outlier score stay those of
-        the upright picture. Raises :class:`BundleError` or :class:`EngineError`.
+        image's quarter turns, or all its symmetries, in as many times the time; map and outlier score stay those of
+        the upright image. Raises :class:`BundleError` or :class:`EngineError`.
         """
         folder = find_bundle(bundle)
         manifest = read_manifest(folder)
@@ -115,10 +115,10 @@ class Classifier:
         explain_class: str | None = None,
         patient: PatientMetadata | None = None,
     ) -> Prediction:
-        """Classify one picture: a path, the bytes of a file, a PIL image or a uint8 array of shape (H, W, 3).
+        """Classify one image: a path, the bytes of a file, a PIL image or a uint8 array of shape (H, W, 3).
 
         ``explain=True`` adds the class-activation map of the most probable class, or of ``explain_class``.
-        Raises :class:`ImageError` for an unusable picture and :class:`EngineError` when the engine fails.
+        Raises :class:`ImageError` for an unusable image and :class:`EngineError` when the engine fails.
         """
         image_hwc, decode_ms = self._decode(source)
         return self._classify([image_hwc], [decode_ms], explain, explain_class, patient)[0]
@@ -131,9 +131,9 @@ class Classifier:
         explain_class: str | None = None,
         patient: PatientMetadata | None = None,
     ) -> list[Prediction]:
-        """Classify several pictures in one call of the engine, in order; the first unusable one raises.
+        """Classify several images in one call of the engine, in order; the first unusable one raises.
 
-        Takes what :meth:`predict` takes; all pictures are of the same ``patient``. TFLite graphs take one picture at
+        Takes what :meth:`predict` takes; all images are of the same ``patient``. TFLite graphs take one image at
         a time and are called for each.
         """
         decoded = [self._decode(source) for source in sources]
@@ -145,7 +145,7 @@ class Classifier:
     def predict_many(
         self, sources: Iterable[Any], *, batch: int = 1, **options: Any
     ) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
-        """Classify any number of pictures on ``replicas`` threads; yield ``(source, answer or error)`` in order.
+        """Classify any number of images on ``replicas`` threads; yield ``(source, answer or error)`` in order.
 
         Decoding runs in parallel with inference. At most four batches per replica are in memory, however long
         ``sources`` is. ``options`` are those of :meth:`predict`.

@@ -15,7 +15,7 @@ class DermedgeError(Exception):
 
 
 class ImageError(DermedgeError):
-    """A picture cannot be used: unreadable, truncated, too large, or of a format that is not enabled."""
+    """An image cannot be used: unreadable, truncated, too large, or of a format that is not enabled."""
 
 
 class BundleError(DermedgeError):

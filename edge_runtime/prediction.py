@@ -19,14 +19,14 @@ VERDICTS = ("diagnosis", "not_sure", "not_a_lesion_image")
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture.
+    """The answer for one image.
 
     ``probabilities`` are calibrated, finite and sum to one, in class order. ``verdict`` is ``"diagnosis"``,
     ``"not_sure"`` (confidence under the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
     class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
     ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
     (rows, columns), non-negative, for ``explained_class``. ``outlier_score`` is how unlike a dermatoscopic image the
-    picture is, ``None`` where the model has no such score. ``views`` is over how many views the probabilities are
+    image is, ``None`` where the model has no such score. ``views`` is over how many views the probabilities are
     averaged, 1 without test-time augmentation.
     """
 

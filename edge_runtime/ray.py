@@ -1,10 +1,10 @@
 """Archive scale: score a folder, or a parquet file of image bytes, on a Ray cluster.
 
-    python -m edge_runtime.ray pictures/ --output scores/ [--address auto] [--workers 2]
+    python -m edge_runtime.ray images/ --output scores/ [--address auto] [--workers 2]
     python -m edge_runtime.ray archive.parquet --column bytes --output scores/
 
 Each worker loads one classifier with one thread; the answers are those of folder mode. Needs ``dermedge[ray]``. The
-bundle and a folder of pictures must be readable on every node under the same path; a cluster needs more processors
+bundle and a folder of images must be readable on every node under the same path; a cluster needs more processors
 than workers, for reading and writing beside them.
 """
 
@@ -24,7 +24,7 @@ from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.parser import ENGINE_CHOICES, PRECISIONS, OneLineParser
 from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
-from edge_runtime.io.sources import pictures_in
+from edge_runtime.io.sources import images_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class BatchScorer:
-    """A Ray worker's state: one classifier. Called with columns ``image`` and, where the pictures travel, ``bytes``."""
+    """A Ray worker's state: one classifier. Called with columns ``image`` and, where the images travel, ``bytes``."""
 
     def __init__(self, bundle: str, engine: str, precision: str) -> None:
         self._classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=1)
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return folder mode's fields, flat, for each picture; ``error`` is empty where there is an answer."""
+        """Return folder mode's fields, flat, for each image; ``error`` is empty where there is an answer."""
         sources: Any = batch.get("bytes", batch["image"])
         rows = [self._row(str(name), source) for name, source in zip(batch["image"], sources, strict=True)]
         return {column: np.array([row[column] for row in rows]) for column in rows[0]} if rows else {}
@@ -58,25 +58,25 @@ class BatchScorer:
 
 
 def score(source: Path, bundle: Path, *, engine: str, precision: str, workers: int, batch: int, column: str) -> Any:
-    """Return a lazy Ray dataset with one row for each picture of a folder or row of a parquet file."""
+    """Return a lazy Ray dataset with one row for each image of a folder or row of a parquet file."""
     data = import_module("ray.data")
     if source.is_dir():
-        paths = [{"image": path} for path in pictures_in(str(source))]
+        paths = [{"image": path} for path in images_in(str(source))]
         if not paths:
-            raise DataError(f"{source}: expected pictures in this folder, found none")
-        pictures = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * workers)))
+            raise DataError(f"{source}: expected images in this folder, found none")
+        images = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * workers)))
     elif source.suffix == ".parquet":
-        pictures = data.read_parquet(str(source))
-        missing = {"image", column} - set(pictures.schema().names)
+        images = data.read_parquet(str(source))
+        missing = {"image", column} - set(images.schema().names)
         if missing:
             raise DataError(f"{source}: expected the columns image and {column}, found no {', '.join(sorted(missing))}")
-        pictures = pictures.select_columns(["image", column])
+        images = images.select_columns(["image", column])
         if column != "bytes":
-            pictures = pictures.rename_columns({column: "bytes"})
+            images = images.rename_columns({column: "bytes"})
     else:
         raise DataError(f"{source}: expected a folder or a .parquet file")
     scorer: Callable[..., Any] = BatchScorer  # a class: Ray makes one instance for each worker
-    return pictures.map_batches(
+    return images.map_batches(
         scorer,
         fn_constructor_args=(str(bundle.resolve()), engine, precision),
         batch_size=batch,
@@ -87,7 +87,7 @@ def score(source: Path, bundle: Path, *, engine: str, precision: str, workers: i
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Connect, score, write parquet; returns 1 when a picture could not be read."""
+    """Connect, score, write parquet; returns 1 when an image could not be read."""
     options = build_parser().parse_args(arguments)
     try:
         ray = import_module("ray")
@@ -120,19 +120,19 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = OneLineParser(
         prog="python -m edge_runtime.ray",
-        description="Score an archive of pictures on a Ray cluster.",
+        description="Score an archive of images on a Ray cluster.",
         epilog="example: python -m edge_runtime.ray archive/ --output scores/ --address auto --workers 16",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", help="pictures, or rows of image (a name) and bytes")
+    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", help="images, or rows of image (a name) and bytes")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of parquet files to write")
     parser.add_argument("--bundle", metavar="DIR", help="bundle to use")
     parser.add_argument("--engine", choices=ENGINE_CHOICES[1:], default="onnx", help="inference engine")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the backbone")
     parser.add_argument("--address", help="running cluster to join, such as auto (default: start one on this machine)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers, one processor each")
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="pictures a worker takes at a time")
-    parser.add_argument("--column", default="bytes", help="parquet column that holds the pictures' bytes")
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="images a worker takes at a time")
+    parser.add_argument("--column", default="bytes", help="parquet column that holds the images' bytes")
     return parser
 
 

@@ -21,7 +21,7 @@ from export.configuration import (
 
 DESCRIPTION = """\
 Turn a checkpoint into a bundle: ONNX and TFLite graphs of features, head, explain and the whole model, checked against
-PyTorch on the validation pictures. Ends with the parity table; exits non-zero, with nothing written, when a tolerance
+PyTorch on the validation images. Ends with the parity table; exits non-zero, with nothing written, when a tolerance
 is broken."""
 
 EXAMPLE = "example: python -m export --checkpoint runs/demo/best.pt --output models/demo --precisions fp32 int8 fp16"
@@ -38,10 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--precisions", nargs="+", choices=PRECISIONS, default=list(DEFAULT_PRECISIONS),
         help=f"fp32 is always among them (default: {' '.join(DEFAULT_PRECISIONS)})")  # fmt: skip
     add("--calibration-images", type=int, default=default.calibration_images, metavar="N",
-        help="training pictures that int8 ranges are measured on (default: %(default)s)")  # fmt: skip
+        help="training images that int8 ranges are measured on (default: %(default)s)")  # fmt: skip
     add("--hold-out-images", type=int, default=default.hold_out_images, metavar="N",
-        help="other training pictures that choose the int8 recipe (default: %(default)s)")  # fmt: skip
-    add("--validation-images", type=int, metavar="N", help="judge by N validation pictures only (default: all)")
+        help="other training images that choose the int8 recipe (default: %(default)s)")  # fmt: skip
+    add("--validation-images", type=int, metavar="N", help="judge by N validation images only (default: all)")
     add("--calibrator", choices=("auto", "min-max", "percentile", "mse", "entropy"), default=default.calibrator,
         help="how int8 ranges are chosen; auto compares all (default: %(default)s)")  # fmt: skip
     add("--int8-goal", type=float, default=default.int8_goal, metavar="NATS",
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--qat", action="store_true",
         help="where no recipe reaches the goal, fine-tune the weights for int8 and try again")  # fmt: skip
     add("--qat-steps", type=int, default=default.qat_steps, metavar="N",
-        help="batches of 16 calibration pictures to fine-tune on (default: %(default)s)")  # fmt: skip
+        help="batches of 16 calibration images to fine-tune on (default: %(default)s)")  # fmt: skip
     add("--tflite-via", choices=TFLITE_ROUTES, default=default.tflite_via,
         help="converter of the TFLite files; for onnx2tf `make setup-onnx2tf` once (default: %(default)s)")  # fmt: skip
     add("--compare-tflite-routes", action="store_true",
@@ -82,7 +82,7 @@ def main() -> int:
     print(parity_table(outcome.manifest, outcome.results))
     for format_name, scores in outcome.scores.items():
         best = min(scores, key=lambda score: score.divergence)
-        print(f"{format_name} int8: {best.recipe} (best of {len(scores)} on held-out training pictures)")
+        print(f"{format_name} int8: {best.recipe} (best of {len(scores)} on held-out training images)")
     print(f"bundle: {configuration.output}")
     seconds = ", ".join(f"{step} {duration:.0f} s" for step, duration in outcome.seconds.items())
     print(f"done: {seconds}", file=sys.stderr)

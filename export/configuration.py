@@ -19,7 +19,7 @@ UNAVAILABLE = {("onnx", "dynamic")}
 
 @dataclass(frozen=True)
 class Tolerances:
-    """How far a graph may be from the PyTorch model on the validation pictures.
+    """How far a graph may be from the PyTorch model on the validation images.
 
     Shares are fractions 0..1. fp16 is held to what fp32 is held to, but for the probabilities' difference; dynamic
     range to what int8 is held to.

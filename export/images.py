@@ -1,6 +1,6 @@
-"""The pictures an export needs: some of the training part to calibrate with, the validation part to judge by.
+"""The images an export needs: some of the training part to calibrate with, the validation part to judge by.
 
-No picture of the validation or test part ever chooses anything here: ranges come from the calibration pictures, and
+No image of the validation or test part ever chooses anything here: ranges come from the calibration images, and
 the choice between calibrators from a hold-out, both from the training part.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
-    """Pictures as the graphs take them, uint8 [N,S,S,3], and their classes' indices, int64 [N]."""
+class LabelledImages:
+    """Images as the graphs take them, uint8 [N,S,S,3], and their classes' indices, int64 [N]."""
 
     records: tuple[LesionRecord, ...]
     images: NDArray[np.uint8]
@@ -47,12 +47,12 @@ def choose_calibration(
     """
     training = [record for record in records if split.parts.get(record.image_id) == "train"]
     if not training:
-        raise DataError("calibration: expected pictures in the training part of the split, found none")
+        raise DataError("calibration: expected images in the training part of the split, found none")
     codes = sorted({CLASS_CODES[record.label] for record in training})
     if len(codes) < 2:
-        raise DataError(f"calibration: expected training pictures of several classes, found only {codes[0]}")
+        raise DataError(f"calibration: expected training images of several classes, found only {codes[0]}")
     order = _class_by_class(training)
-    # Alternating, so that a class with few pictures is represented on both sides.
+    # Alternating, so that a class with few images is represented on both sides.
     alternating = order[: 2 * min(calibration, hold_out)]
     rest = order[len(alternating) :]
     chosen = alternating[::2] + (rest[: calibration - hold_out] if calibration > hold_out else [])
@@ -64,17 +64,17 @@ def choose_validation(records: Sequence[LesionRecord], split: Split, limit: int 
     """Return the validation records, ``limit`` of them evenly over the classes if given."""
     validation = [record for record in records if split.parts.get(record.image_id) == "validation"]
     if not validation:
-        raise DataError("validation: expected pictures in the validation part of the split, found none")
+        raise DataError("validation: expected images in the validation part of the split, found none")
     return validation if limit is None else _class_by_class(validation)[:limit]
 
 
-def load_pictures(records: Sequence[LesionRecord], size: int, purpose: str) -> LabelledPictures:
-    """Decode and resize the records' pictures with the function that the device uses."""
+def load_images(records: Sequence[LesionRecord], size: int, purpose: str) -> LabelledImages:
+    """Decode and resize the records' images with the function that the device uses."""
     with ThreadPoolExecutor() as pool:
-        pictures = pool.map(lambda record: load_image_hwc(record.path, size), records)
-        progress = tqdm(pictures, total=len(records), desc=f"reading {purpose}", disable=not sys.stderr.isatty())
+        decoded = pool.map(lambda record: load_image_hwc(record.path, size), records)
+        progress = tqdm(decoded, total=len(records), desc=f"reading {purpose}", disable=not sys.stderr.isatty())
         images = np.stack(list(progress)) if records else np.zeros((0, size, size, 3), np.uint8)
-    return LabelledPictures(tuple(records), images, np.array([record.label for record in records], np.int64))
+    return LabelledImages(tuple(records), images, np.array([record.label for record in records], np.int64))
 
 
 def _class_by_class(records: Sequence[LesionRecord]) -> list[LesionRecord]:

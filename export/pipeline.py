@@ -18,14 +18,14 @@ from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest, Measured, Parity, verify_files, write_manifest
 from edge_runtime.errors import DataError, ExportError
 from export.bundle.compact import compact_bundle
-from export.bundle.graphs import BundleGraphs, ExportPictures
+from export.bundle.graphs import BundleGraphs, ExportImages
 from export.bundle.manifest_entries import build_manifest, variants_of
 from export.bundle.writer import new_bundle
 from export.card.text import write_card
 from export.configuration import ExportConfiguration
 from export.formats import onnx2tf_route
 from export.formats.node_counts import node_counts
-from export.images import LabelledPictures, choose_calibration, choose_validation, load_pictures
+from export.images import LabelledImages, choose_calibration, choose_validation, load_images
 from export.int8.recipe_search import Score
 from export.parity.check import GraphParity, Reference, check_bundle, parity_entry, reference_answers
 from export.parity.route_comparison import compare_routes, other_route
@@ -63,17 +63,15 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
     torch.manual_seed(0)
     checkpoint = load_checkpoint(configuration.checkpoint)
     model = build_checkpoint_model(checkpoint)
-    pictures = read_pictures(configuration, checkpoint)
+    images = read_images(configuration, checkpoint)
     clock = Clock()
     with new_bundle(configuration.output) as folder:
-        writer = BundleGraphs(configuration, checkpoint, model, pictures, folder)
+        writer = BundleGraphs(configuration, checkpoint, model, images, folder)
         for format_name in configuration.formats:
             with clock(f"write {format_name}"):
                 writer.write_format(format_name)
         (folder / "labels.txt").write_text("".join(f"{code}\n" for code in CLASS_CODES), encoding="utf-8")
-        manifest, results, report = _measure(
-            configuration, checkpoint, model, pictures.validation, writer, folder, clock
-        )
+        manifest, results, report = _measure(configuration, checkpoint, model, images.validation, writer, folder, clock)
         shutil.copyfile(configuration.checkpoint.parent / "split.csv", folder / "split.csv")
         if configuration.compact:
             manifest = compact_bundle(folder, manifest)
@@ -122,8 +120,8 @@ class Clock:
         self.seconds[self._step] = perf_counter() - self._started
 
 
-def read_pictures(configuration: ExportConfiguration, checkpoint: Checkpoint) -> ExportPictures:
-    """Read the pictures that the run's split gives to each purpose."""
+def read_images(configuration: ExportConfiguration, checkpoint: Checkpoint) -> ExportImages:
+    """Read the images that the run's split gives to each purpose."""
     records = load_records(find_data(configuration))
     split = read_split(configuration.checkpoint.parent / "split.csv")
     if split.hash != checkpoint.split_hash:
@@ -135,10 +133,10 @@ def read_pictures(configuration: ExportConfiguration, checkpoint: Checkpoint) ->
     )
     validation = choose_validation(records, split, configuration.validation_images)
     size = checkpoint.input_size
-    return ExportPictures(
-        load_pictures(calibration, size, "calibration pictures"),
-        load_pictures(hold_out, size, "hold-out pictures"),
-        load_pictures(validation, size, "validation pictures"),
+    return ExportImages(
+        load_images(calibration, size, "calibration images"),
+        load_images(hold_out, size, "hold-out images"),
+        load_images(validation, size, "validation images"),
     )
 
 
@@ -157,14 +155,14 @@ def _measure(
     configuration: ExportConfiguration,
     checkpoint: Checkpoint,
     model: LesionModel,
-    validation: LabelledPictures,
+    validation: LabelledImages,
     writer: BundleGraphs,
     folder: Path,
     clock: Clock,
 ) -> tuple[Manifest, list[GraphParity], dict[str, Any]]:
     """Check the written bundle and write its manifest with the figures. Raises when a tolerance is broken.
 
-    The report beside the run is written in any case: it shows what a broken tolerance did to which pictures.
+    The report beside the run is written in any case: it shows what a broken tolerance did to which images.
     """
     with clock("PyTorch reference"):
         reference = reference_answers(model, checkpoint.temperature, validation, checkpoint.metadata_spec)
@@ -207,14 +205,14 @@ def _compare_tflite_routes(
     model: LesionModel,
     manifest: Manifest,
     results: list[GraphParity],
-    validation: LabelledPictures,
+    validation: LabelledImages,
     reference: Reference,
 ) -> list[dict[str, Any]]:
     """Write the TFLite files again by the other route, into a folder that does not stay, and compare."""
     route, other = writer.configuration.tflite_via, other_route(writer.configuration.tflite_via)
     with tempfile.TemporaryDirectory() as name:
         configuration = replace(writer.configuration, tflite_via=other, formats=("tflite",))
-        again = BundleGraphs(configuration, writer.checkpoint, model, writer.pictures, Path(name))
+        again = BundleGraphs(configuration, writer.checkpoint, model, writer.images, Path(name))
         again.source, again.prepared_sources = writer.source, writer.prepared_sources
         again.write_format("tflite")
         draft = msgspec.structs.replace(manifest, graphs=again.entries, variants=variants_of(again.entries))
@@ -223,12 +221,12 @@ def _compare_tflite_routes(
 
 
 def _measured(
-    checkpoint: Checkpoint, validation: LabelledPictures, reference: Reference, parity: list[Parity]
+    checkpoint: Checkpoint, validation: LabelledImages, reference: Reference, parity: list[Parity]
 ) -> Measured:
     figures = summary_metrics(validation.truth, reference.probabilities)
-    learnt = checkpoint.config.get("fit_on", "train") != "train"
+    learned = checkpoint.config.get("fit_on", "train") != "train"
     return Measured(
-        split="validation (also trained on)" if learnt else "validation",
+        split="validation (also trained on)" if learned else "validation",
         images=len(validation),
         accuracy=figures["accuracy"],
         balanced_accuracy=figures["balanced_accuracy"],

@@ -5,8 +5,8 @@
 
 A bundle is small enough to keep when the checkpoint it came from is not. Its convolutions hold the batch norms they
 were followed by, and perhaps 8-bit weights. Here they are dequantised, and each batch norm is put back such that the
-function stays the same, with running statistics measured on pictures of the bundle's training part, so that learning
-can go on. For pooled linear heads (the ResNets and others whose trunk is convolutions with batch norms in one chain).
+function stays the same, with running statistics measured on images of the bundle's training part, so that learning
+can go on. For linear heads (the ResNets and others with a backbone of convolutions and batch norms in one chain).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.errors import BundleError, ExportError, run_command_line
-from export.images import load_pictures
+from export.images import load_images
 from train.data.folder import load_records
 from train.data.split import read_split
 from train.files import replacing
@@ -35,8 +35,8 @@ from train.model.architectures import LesionModel, build_model, normalise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STATISTICS_PICTURES = 256
-"""Pictures that the running means and variances are measured on."""
+STATISTICS_IMAGES = 256
+"""Images that the running means and variances are measured on."""
 
 
 def recover_weights(bundle: Path, data: Path) -> LesionModel:
@@ -53,7 +53,7 @@ def recover_weights(bundle: Path, data: Path) -> LesionModel:
     model = build_model(manifest.architecture).eval()
     if not model.head.pooled_linear:
         raise ExportError(f"{bundle}: expected a pooled linear head, found {manifest.architecture}")
-    batch = _training_pictures(bundle, data, manifest)
+    batch = _training_images(bundle, data, manifest)
     layers = _layers_in_order(model, batch)
     _fill_convolutions(layers, list(_convolutions(bundle / files.features)), bundle / files.features)
     _fill_head(model, bundle / files.head, manifest.calibration.temperature)
@@ -61,12 +61,12 @@ def recover_weights(bundle: Path, data: Path) -> LesionModel:
     return model
 
 
-def _training_pictures(bundle: Path, data: Path, manifest: Manifest) -> Tensor:
+def _training_images(bundle: Path, data: Path, manifest: Manifest) -> Tensor:
     split = read_split(bundle / "split.csv")
     records = load_records(data)
-    positions = split.indices(records, "train")[:STATISTICS_PICTURES]
-    pictures = load_pictures(tuple(records[index] for index in positions), manifest.input.size, "training pictures")
-    return normalise(torch.from_numpy(pictures.images))
+    positions = split.indices(records, "train")[:STATISTICS_IMAGES]
+    images = load_images(tuple(records[index] for index in positions), manifest.input.size, "training images")
+    return normalise(torch.from_numpy(images.images))
 
 
 def _layers_in_order(model: LesionModel, batch: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:

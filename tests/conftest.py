@@ -17,12 +17,12 @@ REFERENCE_BUNDLE = REPOSITORY / "models" / "ham10000-resnet18"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked ``real_data``, saying why, where the pictures are not."""
+    """Skip the tests marked ``real_data``, saying why, where the images are not."""
     if REAL_DATA.is_dir():
         return
     for item in items:
         if item.get_closest_marker("real_data"):
-            item.add_marker(pytest.mark.skip(reason=f"the real pictures are not at {REAL_DATA}"))
+            item.add_marker(pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}"))
 
 
 @pytest.fixture(autouse=True)
@@ -38,25 +38,25 @@ def tiny_bundle() -> Path:
     return TINY_BUNDLE
 
 
-def blob_picture(width: int = 600, height: int = 450, seed: int = 0) -> Image.Image:
-    """Return a smooth RGB picture of coloured blobs."""
+def blob_image(width: int = 600, height: int = 450, seed: int = 0) -> Image.Image:
+    """Return a smooth RGB image of coloured blobs."""
     coarse = np.random.default_rng(seed).integers(0, 256, size=(7, 9, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def encoded(image: Image.Image, file_format: str = "JPEG", **options: object) -> bytes:
-    """Return the picture as the bytes of a file."""
+    """Return the image as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format=file_format, **options)
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
-def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six JPEGs of different sizes."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for number in range(6):
-        blob_picture(300 + 60 * number, 250 + 40 * number, number).save(folder / f"lesion-{number}.jpg", quality=92)
+        blob_image(300 + 60 * number, 250 + 40 * number, number).save(folder / f"lesion-{number}.jpg", quality=92)
     return folder
 
 

@@ -3,7 +3,7 @@
     python -m tools.fuzz_uploads --count 10000
 
 It starts a server of its own to which the kernel denies every write to a file. A run fails when any answer is a 5xx, is
-not ``application/problem+json``, accepts what can be no picture, or when memory grows beyond the limit.
+not ``application/problem+json``, accepts what can be no image, or when memory grows beyond the limit.
 """
 
 from __future__ import annotations

@@ -33,25 +33,25 @@ MINIMUM_RATIO = 0.8
 
 @dataclass(frozen=True)
 class Round:
-    """One round: pictures per second in process and through the server, and the server's latencies in seconds."""
+    """One round: images per second in process and through the server, and the server's latencies in seconds."""
 
     in_process: float
     served: float
     latencies: list[float]
 
 
-def measure_in_process(classifier: Classifier, pictures: list[bytes], count: int) -> float:
-    """Return pictures per second of ``edge_runtime`` with as many predictions at once as the server makes."""
+def measure_in_process(classifier: Classifier, images: list[bytes], count: int) -> float:
+    """Return images per second of ``edge_runtime`` with as many predictions at once as the server makes."""
     started = perf_counter()
-    for _, answer in classifier.predict_many(islice(cycle(pictures), count)):
+    for _, answer in classifier.predict_many(islice(cycle(images), count)):
         if isinstance(answer, DermedgeError):
             raise answer
     return count / (perf_counter() - started)
 
 
-def measure_server(server: ServerProcess, pictures: list[bytes], count: int, clients: int) -> tuple[float, list[float]]:
-    """Return pictures per second of the server, asked by ``clients`` at once, and each request's seconds."""
-    bodies = [form_body(picture) for picture in pictures]
+def measure_server(server: ServerProcess, images: list[bytes], count: int, clients: int) -> tuple[float, list[float]]:
+    """Return images per second of the server, asked by ``clients`` at once, and each request's seconds."""
+    bodies = [form_body(image) for image in images]
     latencies: list[float] = []
     failures: list[str] = []
 
@@ -79,12 +79,12 @@ def measure_server(server: ServerProcess, pictures: list[bytes], count: int, cli
     return count / (perf_counter() - started), latencies
 
 
-def read_pictures(folder: Path) -> list[bytes]:
-    """Return the pictures of a folder as bytes."""
-    pictures = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not pictures:
-        raise DermedgeError(f"{folder}: expected pictures, found none")
-    return pictures[:64]
+def read_images(folder: Path) -> list[bytes]:
+    """Return the images of a folder as bytes."""
+    images = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise DermedgeError(f"{folder}: expected images, found none")
+    return images[:64]
 
 
 def report(rounds: list[Round], memory: list[float], as_json: bool) -> tuple[float, float]:
@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=16, help="clients at once")
     parser.add_argument("--requests", type=int, default=3000, help="requests in all")
     parser.add_argument("--rounds", type=int, default=5, help="rounds to spread them over")
-    parser.add_argument("--images", type=Path, default=SAMPLES_FOLDER, help="folder of pictures to send")
+    parser.add_argument("--images", type=Path, default=SAMPLES_FOLDER, help="folder of images to send")
     parser.add_argument("--max-growth-mib", type=float, default=32.0, help="growth of the server after the first round")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -133,7 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run the command line; exit status 1 when the ratio is below ``MINIMUM_RATIO`` or the server's memory grew."""
     arguments = build_parser().parse_args()
-    pictures = read_pictures(arguments.images)
+    images = read_images(arguments.images)
     share = max(1, arguments.requests // arguments.rounds)
     flags = ["--engine", arguments.engine, "--precision", arguments.precision, "--requests-per-minute", "0"]
     flags += ["--bundle", str(arguments.bundle)] if arguments.bundle else []
@@ -147,11 +147,11 @@ def main() -> int:
     )
     rounds, memory = [], []
     with server_process(*flags) as server, loaded as classifier:
-        measure_in_process(classifier, pictures, 32)
-        measure_server(server, pictures, 32, arguments.clients)
+        measure_in_process(classifier, images, 32)
+        measure_server(server, images, 32, arguments.clients)
         for _ in tqdm(range(arguments.rounds), unit="round", disable=not sys.stderr.isatty()):
-            in_process = measure_in_process(classifier, pictures, share)
-            rounds.append(Round(in_process, *measure_server(server, pictures, share, arguments.clients)))
+            in_process = measure_in_process(classifier, images, share)
+            rounds.append(Round(in_process, *measure_server(server, images, share, arguments.clients)))
             memory.append(server.memory_mib()[0])
     ratio, growth = report(rounds, memory, arguments.json)
     if ratio < MINIMUM_RATIO:

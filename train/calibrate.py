@@ -1,13 +1,13 @@
 """The last step of a training: fit on what the model did not learn from how sure it may be, and when to say nothing.
 
-The temperature, the "not sure" threshold and the "not a dermatoscopic image" threshold come from validation pictures,
-the outlier score itself from training pictures. They are written into the checkpoint and travel into the bundle.
+The temperature, the "not sure" threshold and the "not a dermatoscopic image" threshold come from validation images,
+the outlier score itself from training images. They are written into the checkpoint and travel into the bundle.
 
     python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.02
 
-Two things can be set besides. ``--prior-shift`` moves the answers from balanced classes (a model learnt with logit
+Two things can be set besides. ``--prior-shift`` moves the answers from balanced classes (a model learned with logit
 adjustment) towards the frequencies of the training part: more accuracy, less balanced accuracy (Menon et al., ICLR
-2021). ``--camera-shifts`` fits the temperature also on validation pictures as other cameras would have taken them, so
+2021). ``--camera-shifts`` fits the temperature also on validation images as other cameras would have taken them, so
 that the confidence is not that of the home clinic alone (Ovadia et al., NeurIPS 2019).
 """
 
@@ -30,7 +30,7 @@ from train.augmentation.batch import augment
 from train.augmentation.strengths import find_preset
 from train.data.class_balance import class_counts, log_frequencies
 from train.data.records import LesionRecord
-from train.evaluation.data import SelectedPictures, read_evaluation_data
+from train.evaluation.data import SelectedImages, read_evaluation_data
 from train.evaluation.subject import CheckpointSubject, patient_of
 from train.metrics.classification import expected_calibration_error, summary_metrics
 from train.metrics.temperature import apply_temperature, choose_not_sure_threshold, fit_temperature
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 COVERAGE = 0.9
 FALSE_ALARM_RATE = 0.02
-FIT_PICTURES = 1500
-"""Training pictures that the outlier score is fitted on: enough for its 64 directions."""
+FIT_IMAGES = 1500
+"""Training images that the outlier score is fitted on: enough for its 64 directions."""
 
 SHIFT_PRESET = "strong"
 """The augmentation that stands for other cameras: light, colour, framing and sharpness."""
@@ -58,9 +58,9 @@ _BATCH = 32
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Pictures uint8 (N, size, size, 3) with their records, in the same order."""
+    """Images uint8 (N, size, size, 3) with their records, in the same order."""
 
-    pictures: SelectedPictures | NDArray[np.uint8]
+    images: SelectedImages | NDArray[np.uint8]
     records: Sequence[LesionRecord]
 
 
@@ -75,11 +75,11 @@ def fit_calibration(
 ) -> Checkpoint:
     """Return the checkpoint with temperature, thresholds and outlier score fitted; its weights are not touched.
 
-    The temperature is fitted on the validation pictures and ``camera_shifts`` augmented copies of each.
+    The temperature is fitted on the validation images and ``camera_shifts`` augmented copies of each.
     """
     model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learnt, _ = pooled_and_logits(model, checkpoint, training, "features of training pictures")
-    pooled, logits = pooled_and_logits(model, checkpoint, validation, "features of validation pictures")
+    learned, _ = pooled_and_logits(model, checkpoint, training, "features of training images")
+    pooled, logits = pooled_and_logits(model, checkpoint, validation, "features of validation images")
     truth = np.array([record.label for record in validation.records])
     shifted = [
         pooled_and_logits(model, checkpoint, shifted_sample(validation, copy), "camera shifts")[1]
@@ -87,7 +87,7 @@ def fit_calibration(
     ]
     temperature = fit_temperature(np.concatenate([logits, *shifted]), np.tile(truth, 1 + camera_shifts))
     probabilities = apply_temperature(logits, temperature)
-    score = fit_outlier_score(learnt)
+    score = fit_outlier_score(learned)
     scores = score.from_pooled(torch.from_numpy(pooled)).numpy()
     limit = outlier_threshold(scores, false_alarm_rate)
     return dataclasses.replace(
@@ -100,12 +100,12 @@ def fit_calibration(
 
 
 def shifted_sample(sample: Sample, seed: int) -> Sample:
-    """The same pictures as other cameras would have taken them, one draw of the preset each."""
+    """The same images as other cameras would have taken them, one draw of the preset each."""
     generator = torch.Generator().manual_seed(seed)
     preset = find_preset(SHIFT_PRESET)
     changed = []
     for start in range(0, len(sample.records), _BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(sample.pictures[start : start + _BATCH]))
+        batch = torch.from_numpy(np.ascontiguousarray(sample.images[start : start + _BATCH]))
         drawn = augment(batch, batch.shape[1], preset, generator)
         changed.append((drawn * 255.0).round_().to(torch.uint8).permute(0, 2, 3, 1).numpy())
     return Sample(np.concatenate(changed), sample.records)
@@ -114,7 +114,7 @@ def shifted_sample(sample: Sample, seed: int) -> Sample:
 def shift_prior(checkpoint: Checkpoint, counts: NDArray[np.int64], strength: float) -> Checkpoint:
     """Return the checkpoint with ``strength`` times the log frequency of each class added to its logit.
 
-    ``counts`` are pictures per class, (C,). A shift that an earlier call made is taken back first.
+    ``counts`` are images per class, (C,). A shift that an earlier call made is taken back first.
     """
     offset = (strength - checkpoint.extra.get(PRIOR_SHIFT_KEY, 0.0)) * log_frequencies(counts)
     state = dict(checkpoint.state_dict)
@@ -134,7 +134,7 @@ def calibrate_checkpoint(
 ) -> Checkpoint:
     """Fit and write a checkpoint in place, atomically; print what was found and return it.
 
-    ``prior`` are pictures per class and the strength for :func:`shift_prior`; nothing is shifted without.
+    ``prior`` are images per class and the strength for :func:`shift_prior`; nothing is shifted without.
     """
     checkpoint = load_checkpoint(path)
     checkpoint = fit_calibration(
@@ -147,7 +147,7 @@ def calibrate_checkpoint(
     )
     save_checkpoint(checkpoint, path)
     print(
-        f"calibration on {len(validation.records)} validation pictures: temperature {checkpoint.temperature:.3f}; "
+        f"calibration on {len(validation.records)} validation images: temperature {checkpoint.temperature:.3f}; "
         f"not sure below {checkpoint.not_sure_below:.3f} (answers {coverage:.0%}); not a dermatoscopic image above "
         f"{checkpoint.extra['not_lesion_above']:.2f} (false alarms {checkpoint.extra['false_alarm_rate']:.1%})"
     )
@@ -167,7 +167,7 @@ def pooled_and_logits(
             if spec is not None:
                 rows = [encode_patient(patient_of(record, spec), spec) for record in sample.records[part]]
                 metadata = torch.from_numpy(np.stack(rows))
-            batch = normalise(torch.from_numpy(sample.pictures[part]))
+            batch = normalise(torch.from_numpy(sample.images[part]))
             with torch.inference_mode():
                 feature_map = model.features(batch.contiguous(memory_format=torch.channels_last))
                 logits.append(model.head(feature_map, metadata).double().numpy())
@@ -187,10 +187,10 @@ def calibrate_run(path: Path, data: PreparedData) -> Checkpoint:
     """Calibrate the checkpoint that a run has just written, on the run's own split."""
 
     def sample(positions: list[int]) -> Sample:
-        return Sample(SelectedPictures(data.cache.pictures, positions), [data.records[index] for index in positions])
+        return Sample(SelectedImages(data.cache.images, positions), [data.records[index] for index in positions])
 
     training, validation = (data.split.indices(data.records, part) for part in ("train", "validation"))
-    return calibrate_checkpoint(path, sample(evenly_spaced(training, FIT_PICTURES)), sample(validation))
+    return calibrate_checkpoint(path, sample(evenly_spaced(training, FIT_IMAGES)), sample(validation))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -205,8 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if part == "train":
             counts = class_counts(np.array([record.label for record in data.records]))
-        data = data.subset(evenly_spaced(range(len(data.records)), FIT_PICTURES)) if part == "train" else data
-        samples[part] = Sample(data.pictures, data.records)
+        data = data.subset(evenly_spaced(range(len(data.records)), FIT_IMAGES)) if part == "train" else data
+        samples[part] = Sample(data.images, data.records)
     old = load_checkpoint(path)
     checkpoint = calibrate_checkpoint(
         path,
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         camera_shifts=flags.camera_shifts,
         prior=None if flags.prior_shift is None else (counts, flags.prior_shift),
     )
-    logits = CheckpointSubject(path).answer(samples["validation"].pictures[:], samples["validation"].records)
+    logits = CheckpointSubject(path).answer(samples["validation"].images[:], samples["validation"].records)
     truth = np.array([record.label for record in samples["validation"].records])
     raw = apply_temperature(logits * checkpoint.temperature, old.temperature)
     errors = [expected_calibration_error(truth, one) for one in (raw, apply_temperature(logits))]
@@ -252,7 +252,7 @@ def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--run", required=True, metavar="NAME", help="name of the run")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder, if not the run's own")
-    parser.add_argument("--coverage", type=float, default=COVERAGE, help="share of pictures to be answered")
+    parser.add_argument("--coverage", type=float, default=COVERAGE, help="share of images to be answered")
     parser.add_argument(
         "--false-alarm-rate", type=float, default=FALSE_ALARM_RATE, help="share of lesions that may be refused"
     )
@@ -260,13 +260,13 @@ def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
         "--camera-shifts",
         type=int,
         default=0,
-        help="augmented copies of each picture that the temperature is fitted on",
+        help="augmented copies of each image that the temperature is fitted on",
     )
     parser.add_argument(
-        "--prior-shift", type=float, help="0: answers as learnt, 1: by the training part's class frequencies"
+        "--prior-shift", type=float, help="0: answers as learned, 1: by the training part's class frequencies"
     )
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are")
-    parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures")
+    parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded images")
     flags = parser.parse_args(arguments)
     if not 0 < flags.coverage <= 1:
         raise DataError(f"--coverage: expected a fraction above 0 and at most 1, found {flags.coverage}")

@@ -9,8 +9,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import DataError
+from edge_runtime.settings import OneLineParser
 from train.configuration import PRESETS, TrainingConfiguration, configuration_from_dict, resolve_configuration
 
 EXAMPLE = """example:
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     """One flag per field of :class:`TrainingConfiguration`, plus --preset, --config and --resume."""
     parser = OneLineParser(
         prog="python -m train",
-        description="Fine-tune a skin-lesion classifier. Without --data: on generated demo pictures.",
+        description="Fine-tune a skin-lesion classifier. Without --data: on generated demo images.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -39,7 +39,7 @@ class TrainingConfiguration:
     data: str | None = _option(None, "data folder (HAM10000, ISIC 2018 or folder per class); none: generated demo set")
     name: str = _option("latest-run", "name of the run; its folder is RUNS-FOLDER/NAME")
     runs_folder: str = _option("runs", "where runs are kept")
-    cache_folder: str = _option("data/cache", "where decoded pictures are kept between runs")
+    cache_folder: str = _option("data/cache", "where decoded images are kept between runs")
     seed: int = _option(0, "decides split, order, augmentation and initial weights")
 
     validation_fraction: float = _option(0.15, "share of the lesions that chooses the best epoch")
@@ -49,7 +49,7 @@ class TrainingConfiguration:
     folds: int | None = _option(None, "cross-validate: this many folds of what is not test")
     fold: int | None = _option(None, "with --folds: validate on this fold only (0-based); all of them when not given")
     fold_by: str = _option(
-        "lesion", "what a fold leaves out: lesions at random, or whole clusters of pictures", FOLD_KINDS
+        "lesion", "what a fold leaves out: lesions at random, or whole clusters of images", FOLD_KINDS
     )
     fit_on: str = _option("train", "parts to learn from; beyond 'train' the validation figures flatter", FIT_PARTS)
     limit_images: int | None = _option(None, "use only this many images, drawn evenly over the lesions (trials)")
@@ -61,16 +61,18 @@ class TrainingConfiguration:
     metadata_dropout: float = _option(0.5, "probability of hiding each of age, sex and site while learning")
 
     epochs: int = _option(12, "passes over the training images at --image-size")
-    image_size: int = _option(INPUT_SIZE, "side of the training pictures; smaller is faster")
+    image_size: int = _option(INPUT_SIZE, "side of the training images; smaller is faster")
     final_epochs: int = _option(0, "further passes at --final-image-size, as the end of the same schedule")
-    final_image_size: int = _option(INPUT_SIZE, "side of the pictures in the final passes")
+    final_image_size: int = _option(INPUT_SIZE, "side of the images in the final passes")
     batch_size: int = _option(32, "images per optimiser step")
     accumulate: int = _option(1, "split each batch into this many forward passes")
 
     optimizer: str = _option("adamw", "how weights are updated", ("adamw", "sgd"))
     learning_rate: float = _option(3e-4, "peak rate of the pre-trained layers")
     new_layer_learning_rate: float = _option(1e-3, "peak rate of layers that start from random weights")
-    layer_decay: float = _option(1.0, "each earlier stage of the trunk learns at this fraction of the next one's rate")
+    layer_decay: float = _option(
+        1.0, "each earlier stage of the backbone learns at this fraction of the next one's rate"
+    )
     weight_decay: float = _option(0.05, "decoupled weight decay; not for biases and normalisation")
     schedule: str = _option("cosine", "rate after the warm-up: half a cosine to zero, or constant", SCHEDULES)
     warmup_epochs: float = _option(1.0, "linear warm-up")
@@ -116,7 +118,7 @@ class TrainingConfiguration:
         return Path(self.runs_folder) / self.name
 
     def image_size_at(self, epoch: int) -> int:
-        """Side of the training pictures in the 0-based ``epoch``."""
+        """Side of the training images in the 0-based ``epoch``."""
         return self.image_size if epoch < self.epochs else self.final_image_size
 
 

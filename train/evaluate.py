@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint or a bundle on pictures it did not learn from, and write a report.
+"""Evaluate a checkpoint or a bundle on images it did not learn from, and write a report.
 
 python -m train.evaluate --run demo
 python -m train.evaluate --bundle models/demo --engine tflite --precision int8
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("int8", "fp32", "fp16", "dynamic")
 CHUNK = 64
-"""Pictures between two steps of the progress bar."""
+"""Images between two steps of the progress bar."""
 
 EXAMPLE = """example:
   python -m train.evaluate --run demo
@@ -77,12 +77,12 @@ def load_subject(configuration: EvaluationConfiguration) -> Subject:
 
 
 def answer_all(subject: Subject, data: EvaluationData, what: str = "answering") -> NDArray[np.float64]:
-    """Return the calibrated logits of all pictures, float64 (N, C), with a progress bar."""
+    """Return the calibrated logits of all images, float64 (N, C), with a progress bar."""
     rows = []
     with tqdm(total=len(data.records), desc=what, unit="image", leave=False, disable=None) as bar:
         for start in range(0, len(data.records), CHUNK):
             part = slice(start, start + CHUNK)
-            rows.append(subject.answer(data.pictures[part], data.records[part]))
+            rows.append(subject.answer(data.images[part], data.records[part]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
 
@@ -102,7 +102,7 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
     check_output(output)  # before the work, not after it
     logits = answer_all(subject, data)
     probabilities = apply_temperature(logits)
-    print(f"{subject.facts.title}\n{len(data.records)} pictures, {data.part} part of {data.folder}\n")
+    print(f"{subject.facts.title}\n{len(data.records)} images, {data.part} part of {data.folder}\n")
     if subject.facts.demo or data.demo:
         print(DEMO_WARNING + "\n")
     print(describe(data.truth, probabilities))
@@ -160,12 +160,12 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the report (beside the checkpoint)")
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are (runs)")
     parser.add_argument(
-        "--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded pictures (data/cache)"
+        "--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded images (data/cache)"
     )
     parser.add_argument("--gallery", type=int, default=12, metavar="N", help="right and wrong cases to show (12 each)")
     parser.add_argument("--bootstrap", type=int, default=REPLICATES, metavar="N", help=f"replicates ({REPLICATES})")
     parser.add_argument(
-        "--corruption-images", type=int, default=200, metavar="N", help="pictures to corrupt, 0 for none (200)"
+        "--corruption-images", type=int, default=200, metavar="N", help="images to corrupt, 0 for none (200)"
     )
     parser.add_argument(
         "--tta", dest="views", metavar="N", type=int, nargs="?", default=1, const=max(VIEW_COUNTS), choices=VIEW_COUNTS,

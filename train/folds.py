@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class FoldsResult:
     """``folds`` holds each fold's figures on its validation part; ``mean`` and ``deviation`` are over the folds.
 
-    ``together`` are the figures of all validation pictures, each answered by the fold that did not learn it.
+    ``together`` are the figures of all validation images, each answered by the fold that did not learn it.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
     summary = {
         "data_fingerprint": load_checkpoint(folder / "fold-0" / "best.pt").data_fingerprint,
         "fold_by": configuration.fold_by,
-        "pictures": sum(len(one.truth) for one in answers),
+        "images": sum(len(one.truth) for one in answers),
         "folds": list(result.folds),
         "mean": result.mean,
         "standard_deviation": result.deviation,
@@ -87,7 +87,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
 def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], FoldAnswers]:
     """Figures and answers of a fold's ``best.pt`` on its validation part in fp32; keeps both in ``validation.npz``.
 
-    Pictures are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
+    Images are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
     other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the
     other, as the answers have.
     """
@@ -112,7 +112,7 @@ def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], 
 
 
 def cross_fitted(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probabilities after temperature scaling, no picture with a temperature that it had a part in."""
+    """Probabilities after temperature scaling, no image with a temperature that it had a part in."""
     probabilities = np.empty_like(logits)
     halves = np.arange(len(truth)) % 2
     for half in (0, 1):

@@ -51,7 +51,7 @@ def _train(configuration: TrainingConfiguration, workers: Workers, *, resume: bo
         if not resume:
             start_folder(configuration, data)
         print(describe(data.report))
-        print(f"{len(training)} pictures to learn from, {len(validation)} to validate on")
+        print(f"{len(training)} images to learn from, {len(validation)} to validate on")
         print(f"{configuration.architecture} on {learner.compute.describe()}", flush=True)
         if resume:
             print(f"resuming after {progress.epoch} epochs and {progress.step} steps", flush=True)

@@ -24,16 +24,16 @@ def measure_cold_starts(bundle: Path, jpeg: bytes) -> dict[str, dict[str, float]
     """
     manifest = read_manifest(bundle)
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.jpg"
-        picture.write_bytes(jpeg)
+        image = Path(folder) / "image.jpg"
+        image.write_bytes(jpeg)
         commands: dict[str, list[str]] = {}
         for engine in installed_engines():
             graphs = chained_graphs(bundle, manifest, variant_read_by(engine, "int8"))
             if engine not in COLD_START_SCRIPTS or not graphs:
                 continue
             flags = ["--bundle", str(bundle), "--engine", engine, "--threads", "1", "--json"]
-            commands[f"{engine} script"] = [sys.executable, "-c", COLD_START_SCRIPTS[engine], str(picture), *graphs]
-            commands[f"{engine} dermedge"] = [sys.executable, "-m", "edge_runtime", "predict", str(picture), *flags]
+            commands[f"{engine} script"] = [sys.executable, "-c", COLD_START_SCRIPTS[engine], str(image), *graphs]
+            commands[f"{engine} dermedge"] = [sys.executable, "-m", "edge_runtime", "predict", str(image), *flags]
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for number in range(_ROUNDS + 1):
             for name, command in commands.items():

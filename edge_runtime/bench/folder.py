@@ -1,4 +1,4 @@
-"""Folder mode on all processors against one picture after the other on one thread, and against the bare engine."""
+"""Folder mode on all processors against one image after the other on one thread, and against the bare engine."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier, available_processors
 from edge_runtime.engines import installed_engines, variant_read_by
 from edge_runtime.io.output import answer_writer
-from edge_runtime.io.sources import pictures_in
+from edge_runtime.io.sources import images_in
 
-_PICTURES = 160
+_IMAGES = 160
 _ROUNDS = 5
 
 
 def measure_folder(bundle: Path, jpeg: bytes) -> dict[str, dict[str, float]]:
-    """Return by engine the pictures a second, from file to written line, on one thread and in folder mode.
+    """Return by engine the images a second, from file to written line, on one thread and in folder mode.
 
     ``ratio`` is folder mode over processors × one thread. ``bare_ratio`` is the same for the engine alone on ready
     tensors: what the processors give when all work at once, since they share memory and perhaps execution units.
-    ``processor_ratio`` is ``ratio`` by the processor time a picture costs, which other programs hardly change.
+    ``processor_ratio`` is ``ratio`` by the processor time an image costs, which other programs hardly change.
     """
     variants = read_manifest(bundle).variants
     processors = available_processors()
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(_PICTURES):
+        for number in range(_IMAGES):
             (Path(folder) / f"{number:04}.jpg").write_bytes(jpeg)
         return {
             engine: _measure_engine(bundle, engine, folder, processors)
@@ -48,12 +48,12 @@ def _measure_engine(bundle: Path, engine: str, folder: str, processors: int) -> 
         size = classifier.manifest.input.size
         inputs = {"image_nhwc": np.zeros((1, size, size, 3), dtype=np.uint8)}
         run = classifier._features  # the engine's own call, with nothing of ours around it
-        alone = -(-_PICTURES // processors)
+        alone = -(-_IMAGES // processors)
         works: dict[str, tuple[int, Callable[[], object]]] = {
-            "single": (alone, lambda: _write_all(_one_by_one(classifier, list(pictures_in(folder))[:alone]))),
-            "folder": (_PICTURES, lambda: _write_all(classifier.predict_many(pictures_in(folder)))),
+            "single": (alone, lambda: _write_all(_one_by_one(classifier, list(images_in(folder))[:alone]))),
+            "folder": (_IMAGES, lambda: _write_all(classifier.predict_many(images_in(folder)))),
             "bare single": (alone, lambda: [run(inputs) for _ in range(alone)]),
-            "bare all": (_PICTURES, lambda: list(pool.map(lambda _: run(inputs), range(_PICTURES)))),
+            "bare all": (_IMAGES, lambda: list(pool.map(lambda _: run(inputs), range(_IMAGES)))),
         }
         list(classifier.predict_many([np.zeros((size, size, 3), dtype=np.uint8)] * 2 * processors))  # allocates
         runs = [{name: _seconds_each(*work) for name, work in works.items()} for _ in range(_ROUNDS)]
@@ -82,7 +82,7 @@ def _write_all(answers: Iterator[tuple[Any, Any]]) -> None:
 
 
 def _seconds_each(count: int, call: Callable[[], object]) -> tuple[float, float]:
-    """Return wall and processor seconds for each of ``count`` pictures."""
+    """Return wall and processor seconds for each of ``count`` images."""
     started, processor_started = perf_counter(), process_time()
     call()
     return (perf_counter() - started) / count, (process_time() - processor_started) / count

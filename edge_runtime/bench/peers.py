@@ -1,7 +1,7 @@
-"""What ``bench --peers`` measures of others: the same model, picture and machine in other people's hands.
+"""What ``bench --peers`` measures of others: the same model, image and machine in other people's hands.
 
 Engines that only this comparison uses are imported by name where they are installed and left out where they are not;
-nothing here is needed to classify a picture.
+nothing here is needed to classify an image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edge_runtime.imaging.preprocessing import load_image_hwc
 def measure_peers(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[str, float]:
     """Return milliseconds of this runtime from JPEG to answer, and of other engines on a ready tensor, in turns.
 
-    A bundle without whole-network graphs gives the others its trunks: all but the last layer.
+    A bundle without whole-network graphs gives the others its backbones: all but the last layer.
     """
     manifest = read_manifest(bundle)
     image_nhwc = load_image_hwc(jpeg, manifest.input.size)[np.newaxis]
@@ -46,7 +46,7 @@ def measure_peers(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[
 
 
 def _network_files(bundle: Path, manifest: Manifest, file_format: str) -> dict[str, Path]:
-    """Return the file to compare, by precision: the whole network where the bundle has it, else the trunk."""
+    """Return the file to compare, by precision: the whole network where the bundle has it, else the backbone."""
     found = {}
     for precision in ("int8", "fp32"):
         variant = manifest.variants.get(f"{file_format}-{precision}")
@@ -102,10 +102,10 @@ def _ncnn_calls(bundle: Path, manifest: Manifest, threads: int, image: Any) -> d
     if manifest.architecture != "resnet18":
         raise ValueError(f"compared on resnet18 only, not {manifest.architecture}")
     model = import_module("torchvision").models.resnet18(num_classes=len(manifest.classes)).eval()
-    picture = np.ascontiguousarray(image[0].transpose(2, 0, 1), dtype=np.float32) / 255
+    image_chw = np.ascontiguousarray(image[0].transpose(2, 0, 1), dtype=np.float32) / 255
     with tempfile.TemporaryDirectory() as folder, _quiet_output():
         path = Path(folder) / "resnet18.pt"
-        pnnx.export(model, str(path), torch.from_numpy(picture[np.newaxis]), fp16=False)
+        pnnx.export(model, str(path), torch.from_numpy(image_chw[np.newaxis]), fp16=False)
         net = ncnn.Net()
         net.opt.num_threads = threads
         net.load_param(str(path.with_suffix(".ncnn.param")))
@@ -113,7 +113,7 @@ def _ncnn_calls(bundle: Path, manifest: Manifest, threads: int, image: Any) -> d
 
     def call() -> object:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(picture))
+        extractor.input("in0", ncnn.Mat(image_chw))
         return np.array(extractor.extract("out0")[1])
 
     return {"ncnn fp32, bare": call}
@@ -127,16 +127,16 @@ def _torch_calls(bundle: Path, manifest: Manifest, threads: int, image: Any) -> 
         raise ValueError(f"compared on resnet18 only, not {manifest.architecture}")
     torch.set_num_threads(threads)
     model = import_module("torchvision").models.resnet18(num_classes=len(manifest.classes)).eval()
-    picture = torch.from_numpy(image.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    image_nchw = torch.from_numpy(image.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     explainer = grad_cam.GradCAM(model=model, target_layers=[model.layer4[-1]])
 
     def forward() -> object:
         with torch.inference_mode():
-            return model(picture)
+            return model(image_nchw)
 
     return {
         "PyTorch fp32, bare": forward,
-        "PyTorch fp32 + pytorch-grad-cam": lambda: explainer(input_tensor=picture, targets=None),
+        "PyTorch fp32 + pytorch-grad-cam": lambda: explainer(input_tensor=image_nchw, targets=None),
     }
 
 

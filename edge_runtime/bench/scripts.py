@@ -35,7 +35,7 @@ print(values)
 """
 
 COLD_START_SCRIPTS = {"onnx": _ONNX, "tflite": _TFLITE}
-"""By engine: what somebody would write who has a picture and the graphs' files in ``sys.argv``."""
+"""By engine: what somebody would write who has an image and the graphs' files in ``sys.argv``."""
 
 LAUNCHER = """
 import os, sys, time

@@ -1,4 +1,4 @@
-"""What the parts of ``bench`` share: the picture that is measured, timing in turns, and what counts of many timings."""
+"""What the parts of ``bench`` share: the image that is measured, timing in turns, and what counts of many timings."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Variant(_Part, frozen=True):
 
 
 class InputSpec(_Part, frozen=True):
-    """What becomes of a picture before the graph: everything but normalisation, which is inside."""
+    """What becomes of an image before the graph: everything but normalisation, which is inside."""
 
     size: int
     resize: Literal["stretch"] = "stretch"
@@ -90,8 +90,8 @@ class Thresholds(_Part, frozen=True):
     """When the device does not answer. ``None`` where the model has no such threshold.
 
     ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
-    pictures at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
-    the picture "does not look like a dermatoscopic image"; ``false_alarm_rate`` is the share of validation pictures
+    images at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
+    the image "does not look like a dermatoscopic image"; ``false_alarm_rate`` is the share of validation images
     above it.
     """
 
@@ -102,7 +102,7 @@ class Thresholds(_Part, frozen=True):
 
 
 class Parity(_Part, frozen=True):
-    """One graph chain against the PyTorch model, on ``images`` validation pictures."""
+    """One graph chain against the PyTorch model, on ``images`` validation images."""
 
     variant: str
     role: str

@@ -1,7 +1,7 @@
 """``python -m edge_runtime camera``: classify what a camera sees, frame by frame.
 
-Answers go out as JSON lines (or text), the picture with its heat map goes into a file that is always whole, or onto the
-screen. A video file or a folder of pictures stands in for the camera.
+Answers go out as JSON lines (or text), the image with its heat map goes into a file that is always whole, or onto the
+screen. A video file or a folder of images stands in for the camera.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run_camera(options: argparse.Namespace) -> int:
             for show in shows:
                 show(prediction, frames_per_second)
     if not answered and not interruption:
-        raise ImageError(f"{options.source}: gave no picture")
+        raise ImageError(f"{options.source}: gave no image")
     print(f"{answered} frames answered, {rate.overall():.1f} per second", file=sys.stderr)
     return 0
 
@@ -84,7 +84,7 @@ def _displays(options: argparse.Namespace) -> list[Callable[[Prediction, float |
     shows: list[Callable[[Prediction, float | None], None]] = []
     if options.overlay:
         path = Path(options.overlay)
-        shows.append(lambda prediction, _: write_png(path, _picture(prediction)))
+        shows.append(lambda prediction, _: write_png(path, _image(prediction)))
     if options.show:
         shows.append(_window())
     return shows
@@ -101,7 +101,7 @@ def _window() -> Callable[[Prediction, float | None], None]:
     def show(prediction: Prediction, frames_per_second: float | None) -> None:
         import numpy as np
 
-        pixels_bgr = np.ascontiguousarray(np.asarray(_picture(prediction))[..., ::-1])
+        pixels_bgr = np.ascontiguousarray(np.asarray(_image(prediction))[..., ::-1])
         verdict = {"not_sure": "not sure: ", "not_a_lesion_image": "not a lesion image? "}.get(prediction.verdict, "")
         rate = f", {frames_per_second:.1f}/s" if frames_per_second else ""
         title: Any = f"{verdict}{prediction.label} {prediction.confidence:.0%}{rate}"
@@ -112,6 +112,6 @@ def _window() -> Callable[[Prediction, float | None], None]:
     return show
 
 
-def _picture(prediction: Prediction) -> Image.Image:
+def _image(prediction: Prediction) -> Image.Image:
     assert prediction.class_activation_map is not None
     return render_side_by_side(prediction.image_hwc, prediction.class_activation_map)

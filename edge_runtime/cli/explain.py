@@ -1,4 +1,4 @@
-"""``python -m edge_runtime explain``: where in one picture the evidence for a class lies."""
+"""``python -m edge_runtime explain``: where in one image the evidence for a class lies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_runtime.io.output import answer_writer, json_line, printable
 
 
 def run_explain(options: argparse.Namespace) -> int:
-    """Classify a picture, write its Grad-CAM as a PNG, and print the answer."""
+    """Classify an image, write its Grad-CAM as a PNG, and print the answer."""
     with load_classifier(options, warn=not options.json) as classifier:
         source = sys.stdin.buffer.read() if options.image == "-" else options.image
         prediction = classifier.predict(
@@ -24,13 +24,13 @@ def run_explain(options: argparse.Namespace) -> int:
     image_hwc, class_activation_map = prediction.image_hwc, prediction.class_activation_map
     assert class_activation_map is not None
     height, width = image_hwc.shape[:2]
-    picture = {
+    image = {
         "overlay": lambda: render_overlay(image_hwc, class_activation_map),
         "heat": lambda: render_heat(class_activation_map, width, height),
         "side-by-side": lambda: render_side_by_side(image_hwc, class_activation_map),
     }[options.style]()
     path = Path(options.output)
-    write_png(path, picture)
+    write_png(path, image)
     if options.json:
         more = {"explained_class": prediction.explained_class, "overlay": str(path)}
         rows = np.round(class_activation_map.astype(float), 6).tolist()

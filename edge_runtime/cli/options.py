@@ -40,5 +40,5 @@ def read_patient(options: argparse.Namespace, classifier: Classifier) -> Any:
     from edge_runtime.bundle.patient import PatientMetadata, encode_patient
 
     patient = PatientMetadata(**given)
-    encode_patient(patient, specification)  # refuses a wrong value before the first picture
+    encode_patient(patient, specification)  # refuses a wrong value before the first image
     return patient

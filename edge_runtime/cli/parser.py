@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from typing import Any
+
+from edge_runtime.settings import OneLineParser
 
 PRECISIONS = ("int8", "fp32", "fp16", "dynamic")
 ENGINE_CHOICES = ("auto", "onnx", "tflite", "openvino")
@@ -12,19 +14,11 @@ VIEW_COUNTS = (1, 4, 8)
 CLASS_CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Reports wrong usage in one line, as all errors of this project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and leave with status 2."""
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = OneLineParser(
         prog="python -m edge_runtime",
-        description="Classify pictures of skin lesions on this device. Research software, not a medical device.",
+        description="Classify images of skin lesions on this device. Research software, not a medical device.",
         epilog="exit status: 0 all answered; 1 something could not be read, loaded or verified; 2 wrong usage; "
         "130 or 143 stopped by Ctrl-C or SIGTERM after the lines under way were written",
     )
@@ -58,16 +52,16 @@ def _command(commands: Any, name: str, help_line: str, description: str, example
 
 def _add_predict(commands: Any) -> None:
     predict = _command(
-        commands, "predict", "classify pictures", "Classify pictures, and all pictures of folders and patterns.",
+        commands, "predict", "classify images", "Classify images, and all images of folders and patterns.",
         "lesion.jpg more/ --engine tflite --explain maps/",
     )  # fmt: skip
     predict.add_argument(
-        "images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture files, folders, 'patterns*', or - for stdin"
+        "images", nargs="+", metavar="IMAGE_OR_FOLDER", help="image files, folders, 'patterns*', or - for stdin"
     )
     _add_variant(predict)
-    predict.add_argument("--explain", metavar="OUT_DIR", help="write each picture's Grad-CAM overlay into this folder")
+    predict.add_argument("--explain", metavar="OUT_DIR", help="write each image's Grad-CAM overlay into this folder")
     predict.add_argument("--threads", type=_positive, metavar="N", help="processors to use (default: all)")
-    predict.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures a call of the engine")
+    predict.add_argument("--batch", type=_positive, default=1, metavar="N", help="images a call of the engine")
     _add_patient(predict)
     _add_format(predict)
     predict.add_argument("--output", metavar="FILE", help="write the answers into this .jsonl or .csv file instead")
@@ -76,17 +70,17 @@ def _add_predict(commands: Any) -> None:
 
 def _add_explain(commands: Any) -> None:
     explain = _command(
-        commands, "explain", "show where the evidence lies", "Write one picture's Grad-CAM for one class as a PNG.",
+        commands, "explain", "show where the evidence lies", "Write one image's Grad-CAM for one class as a PNG.",
         "lesion.jpg --class mel --output melanoma.png",
     )  # fmt: skip
-    explain.add_argument("image", metavar="IMAGE", help="picture file, or - for stdin")
+    explain.add_argument("image", metavar="IMAGE", help="image file, or - for stdin")
     explain.add_argument("--output", metavar="FILE", default="explanation.png", help="PNG to write")
     explain.add_argument(
         "--class", dest="class_code", choices=CLASS_CODES, help="class to explain (default: the most probable)"
     )
     explain.add_argument(
         "--style", choices=("side-by-side", "overlay", "heat"), default="side-by-side",
-        help="picture and overlay, overlay alone, or the heat alone with transparency",
+        help="image and overlay, overlay alone, or the heat alone with transparency",
     )  # fmt: skip
     _add_variant(explain)
     explain.add_argument("--threads", type=_positive, metavar="N", help="processors to use (default: all)")
@@ -96,8 +90,8 @@ def _add_explain(commands: Any) -> None:
 
 def _add_watch(commands: Any) -> None:
     watch = _command(
-        commands, "watch", "answer pictures as they appear in a folder",
-        "Answer each picture that appears in a folder once, across restarts; answers also go to stdout.",
+        commands, "watch", "answer images as they appear in a folder",
+        "Answer each image that appears in a folder once, across restarts; answers also go to stdout.",
         "/srv/dermatoscope",
     )  # fmt: skip
     watch.add_argument("folder", metavar="DIR", help="folder to watch, with the folders in it")
@@ -116,12 +110,12 @@ def _add_camera(commands: Any) -> None:
     )  # fmt: skip
     camera.add_argument(
         "source", nargs="?", default="0", metavar="SOURCE",
-        help="picamera, a camera's number, /dev/video…, a video file, or a folder of pictures",
+        help="picamera, a camera's number, /dev/video…, a video file, or a folder of images",
     )  # fmt: skip
     camera.add_argument("--frames", type=_positive, metavar="N", help="stop after N answers")
     camera.add_argument("--every", type=_seconds, default=0.0, metavar="S", help="seconds between two answers")
-    camera.add_argument("--overlay", metavar="FILE", help="keep the newest picture with its heat map in this PNG")
-    camera.add_argument("--show", action="store_true", help="show the newest picture in a window")
+    camera.add_argument("--overlay", metavar="FILE", help="keep the newest image with its heat map in this PNG")
+    camera.add_argument("--show", action="store_true", help="show the newest image in a window")
     _add_variant(camera)
     camera.add_argument("--threads", type=_positive, metavar="N", help="processors to use (default: all)")
     _add_patient(camera)
@@ -170,7 +164,7 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
 def _add_variant(parser: argparse.ArgumentParser) -> None:
     _add_bundle(parser)
     parser.add_argument("--engine", choices=ENGINE_CHOICES, default="auto", help="inference engine")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the trunk")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the backbone")
     parser.add_argument(
         "--views", type=int, choices=VIEW_COUNTS, default=1,
         help="test-time augmentation: average over this many turned and mirrored views, in as many times the time",
@@ -186,7 +180,7 @@ def _add_patient(parser: argparse.ArgumentParser) -> None:
 def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=OUTPUT_FORMATS, default="text", help="lines for people or for programs")
     parser.add_argument(
-        "--json", dest="format", action="store_const", const="jsonl", help="one JSON object per picture and line"
+        "--json", dest="format", action="store_const", const="jsonl", help="one JSON object per image and line"
     )
 
 

@@ -21,11 +21,11 @@ from edge_runtime.prediction import Prediction
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """Answer every picture; returns 1 if any could not be read, after answering the others."""
+    """Answer every image; returns 1 if any could not be read, after answering the others."""
     found = find_images(options.images)
     first = list(islice(found, 2))
     processors = options.threads or available_processors()
-    # One picture: all threads on it. Several: one thread each, which is the higher throughput.
+    # One image: all threads on it. Several: one thread each, which is the higher throughput.
     threads, replicas = (1, processors) if len(first) > 1 else (processors, 1)
     with ExitStack() as stack:
         interruption = stack.enter_context(stop_when_asked())
@@ -44,7 +44,7 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 class _Run:
-    """One pass over the pictures: which name belongs to the next answer, and how many went which way."""
+    """One pass over the images: which name belongs to the next answer, and how many went which way."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _MapFolder:
 def _open_writer(
     options: argparse.Namespace, classifier: Classifier, stack: ExitStack
 ) -> tuple[AnswerWriter, set[str]]:
-    """Return where the answers go, and the names of the pictures that a resumed file already has."""
+    """Return where the answers go, and the names of the images that a resumed file already has."""
     if not options.output:
         return answer_writer(options.format, sys.stdout), set()
     from edge_runtime.io.result_file import open_result_file
@@ -128,7 +128,7 @@ def _open_writer(
     results = stack.enter_context(open_result_file(Path(options.output), options.resume))
     now = variant_name(classifier.engine, classifier.precision, classifier.views)
     for row in results.rows:
-        if "engine" not in row:  # an unusable picture
+        if "engine" not in row:  # an unusable image
             continue
         before = variant_name(row["engine"], row["precision"], int(row.get("views", 1)))
         if before != now:

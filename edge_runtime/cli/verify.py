@@ -38,7 +38,7 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def check_variant(bundle: Path, manifest: Manifest, name: str) -> str | None:
-    """Return ``None`` when a variant answers and explains a picture of noise, else what is wrong."""
+    """Return ``None`` when a variant answers and explains an image of noise, else what is wrong."""
     engine, _, precision = name.partition("-")
     if engine not in installed_engines():
         return NOT_INSTALLED

@@ -1,6 +1,6 @@
-"""``python -m edge_runtime watch``: answer each picture that appears in a folder, once.
+"""``python -m edge_runtime watch``: answer each image that appears in a folder, once.
 
-The results file is also the memory: a picture whose name, size and time of change stand there is not answered again,
+The results file is also the memory: an image whose name, size and time of change stand there is not answered again,
 also after a restart or a power cut. A file counts as complete when it has not changed between two looks.
 """
 
@@ -18,7 +18,7 @@ from edge_runtime.errors import DataError, ImageError
 from edge_runtime.interruption import Interruption, stop_when_asked
 from edge_runtime.io.output import json_line
 from edge_runtime.io.result_file import open_result_file
-from edge_runtime.io.sources import pictures_in
+from edge_runtime.io.sources import images_in
 
 RESULTS_NAME = "dermedge-results.jsonl"
 
@@ -62,7 +62,7 @@ class _Watch:
     def run(self, folder: Path, interval: float, once: bool, interruption: Interruption) -> None:
         seen: set[FileState] = set()
         while not interruption:
-            found = {state for path in pictures_in(str(folder)) if (state := file_state(path))}
+            found = {state for path in images_in(str(folder)) if (state := file_state(path))}
             waiting = found - self._done
             for state in sorted(waiting & seen, key=lambda state: (state.modified_ns, state.image)):
                 if interruption:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_runtime.engines import RunGraph
 
 PACKAGES = ("openvino",)
-TAKES_BATCHES = False  # graphs are compiled for one picture, which is faster than for any number
+TAKES_BATCHES = False  # graphs are compiled for one image, which is faster than for any number
 
 
 def is_installed() -> bool:
@@ -69,17 +69,17 @@ def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
 
 
 def compile_graph(data: bytes, threads: int, replicas: int) -> Any:
-    """Return OpenVINO's compiled model of a graph, for one picture at a time."""
+    """Return OpenVINO's compiled model of a graph, for one image at a time."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     core = openvino.Core()
     model = core.read_model(data)
-    model.reshape({port.any_name: _for_one_picture(port.partial_shape) for port in model.inputs})
+    model.reshape({port.any_name: _for_one_image(port.partial_shape) for port in model.inputs})
     return core.compile_model(model, "CPU", _settings(model, threads, replicas))
 
 
-def _for_one_picture(shape: Any) -> list[int]:
+def _for_one_image(shape: Any) -> list[int]:
     return [1 if dimension.is_dynamic else dimension.get_length() for dimension in shape]
 
 

@@ -46,7 +46,7 @@ def choose_engine(bundle: Path, manifest: Manifest, precision: str, threads: int
 def measure_engines(
     bundle: Path, manifest: Manifest, engines: list[str], precision: str, threads: int
 ) -> dict[str, float]:
-    """Return milliseconds of ``features`` for each engine, measured in turns on one black picture.
+    """Return milliseconds of ``features`` for each engine, measured in turns on one black image.
 
     Lower quartiles: what else runs on the machine only ever adds time.
     """

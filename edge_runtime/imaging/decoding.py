@@ -1,7 +1,7 @@
-"""Bytes of a picture → upright RGB, and every way in which that can fail.
+"""Bytes of an image → upright RGB, and every way in which that can fail.
 
 The parser is chosen by the file's first bytes, and only that one is imported and run: JPEG, PNG, WebP, BMP, TIFF, and
-HEIC where ``pillow-heif`` is installed. Of an animation or a file of several pages the first picture counts.
+HEIC where ``pillow-heif`` is installed. Of an animation or a file of several pages the first image counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".h
 """File name endings, lower case, that folder mode picks up."""
 
 MAX_PIXELS = 100_000_000
-"""Pictures with more pixels are refused before they are decoded."""
+"""Images with more pixels are refused before they are decoded."""
 
 MAX_FILE_BYTES = 512 * 2**20
 """Larger files are refused unread."""
@@ -44,12 +44,12 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _ORIENTATION = 0x0112
 
 # Pillow warns about odd metadata and near-bombs; what matters of that is refused below, in words and by name. A filter
-# for good rather than `catch_warnings` around each picture, which would not be safe with several threads.
+# for good rather than `catch_warnings` around each image, which would not be safe with several threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode_image(source: Any, size: int, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a path, bytes, a PIL image or a uint8 array (H, W, 3) to an upright RGB picture.
+    """Decode a path, bytes, a PIL image or a uint8 array (H, W, 3) to an upright RGB image.
 
     A JPEG with both sides at least eight times ``size`` is decoded at reduced scale by the decoder itself, still at
     least one and a half times ``size`` on each side: some ten times faster, and after the stretch to ``size`` the
@@ -70,7 +70,7 @@ def decode_image(source: Any, size: int, *, max_pixels: int = MAX_PIXELS) -> Ima
         raise
     except Exception as error:  # the parsers raise anything from SyntaxError to struct.error on damaged files
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ImageError(f"{name}: damaged picture: {reason}") from None
+        raise ImageError(f"{name}: damaged image: {reason}") from None
 
 
 def describe_source(source: Any) -> str:
@@ -106,7 +106,7 @@ def recognise_format(data: bytes) -> str | None:
 def _open(source: Any, name: str) -> Image.Image:
     data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else _read_file(source, name)
     if not data:
-        raise ImageError(f"{name}: expected a picture, found an empty file")
+        raise ImageError(f"{name}: expected an image, found an empty file")
     image: Image.Image = _find_parser(data, name)(io.BytesIO(data))
     return image
 
@@ -119,7 +119,7 @@ def _find_parser(data: bytes, name: str) -> Any:
     try:
         return getattr(import_module(module), class_name)
     except ImportError:
-        raise ImageError(f"{name}: is a HEIC picture, which needs the package pillow-heif") from None
+        raise ImageError(f"{name}: is a HEIC image, which needs the package pillow-heif") from None
 
 
 def _read_file(source: Any, name: str) -> bytes:
@@ -143,7 +143,7 @@ def _image_from_array(array: NDArray[np.uint8], name: str) -> Image.Image:
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     if 0 in image.size:
-        raise ImageError(f"{name}: expected a picture, found {image.size[0]}×{image.size[1]} pixels")
+        raise ImageError(f"{name}: expected an image, found {image.size[0]}×{image.size[1]} pixels")
     image.load()
     if image.getexif().get(_ORIENTATION, 1) != 1:
         from PIL import ImageOps
@@ -163,7 +163,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _rgb_from_deep_grey(image: Image.Image, name: str) -> Image.Image:
-    """Scale a 16-bit picture to 8 bits; plain ``convert`` would clip everything above 255 to white."""
+    """Scale a 16-bit image to 8 bits; plain ``convert`` would clip everything above 255 to white."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(f"{name}: expected 8 or 16 bits a channel, found 32")

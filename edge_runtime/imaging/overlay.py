@@ -1,4 +1,4 @@
-"""The class-activation map as a picture: coarse map → heat over the image, and PNG bytes.
+"""The class-activation map as an image: coarse map → heat over the image, and PNG bytes.
 
 Selvaraju et al.: Grad-CAM, ICCV 2017. The map is scaled to its own maximum, so colours say *where* the evidence for a
 class lies within one image; they do not compare images.
@@ -38,7 +38,7 @@ def upsample_map(class_activation_map: NDArray[np.float32], width: int, height: 
 
 
 def render_heat(class_activation_map: NDArray[np.float32], width: int, height: int) -> Image.Image:
-    """Return the map alone as RGBA, transparent where there is no evidence: what a page lays over its picture."""
+    """Return the map alone as RGBA, transparent where there is no evidence: what a page lays over its image."""
     heat = upsample_map(class_activation_map, width, height).astype(np.float64)
     positions = np.linspace(0.0, 1.0, len(COLOUR_STOPS))
     channels = [np.interp(heat, positions, COLOUR_STOPS[:, channel]) for channel in range(3)]
@@ -48,7 +48,7 @@ def render_heat(class_activation_map: NDArray[np.float32], width: int, height: i
 
 
 def render_overlay(image_hwc: NDArray[np.uint8], class_activation_map: NDArray[np.float32]) -> Image.Image:
-    """Lay the map over a picture. ``image_hwc`` is uint8 (H, W, 3); returns an RGB image of the same size."""
+    """Lay the map over an image. ``image_hwc`` is uint8 (H, W, 3); returns an RGB image of the same size."""
     height, width = image_hwc.shape[:2]
     heat = np.asarray(render_heat(class_activation_map, width, height), dtype=np.float64)
     opacity = heat[..., 3:] / 255 * MAX_OPACITY
@@ -57,7 +57,7 @@ def render_overlay(image_hwc: NDArray[np.uint8], class_activation_map: NDArray[n
 
 
 def render_side_by_side(image_hwc: NDArray[np.uint8], class_activation_map: NDArray[np.float32]) -> Image.Image:
-    """Return the raw picture with the overlay to its right: RGB of size (2·W, H)."""
+    """Return the raw image with the overlay to its right: RGB of size (2·W, H)."""
     height, width = image_hwc.shape[:2]
     both = Image.new("RGB", (2 * width, height))
     both.paste(Image.fromarray(np.ascontiguousarray(image_hwc)), (0, 0))
@@ -66,7 +66,7 @@ def render_side_by_side(image_hwc: NDArray[np.uint8], class_activation_map: NDAr
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Return the picture as the bytes of a PNG file."""
+    """Return the image as the bytes of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

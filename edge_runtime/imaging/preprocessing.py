@@ -1,4 +1,4 @@
-"""The one definition of what an image is: bytes of a picture → ``uint8`` array that a graph takes.
+"""The one definition of what an image is: bytes of an image → ``uint8`` array that a graph takes.
 
 Decode (:mod:`edge_runtime.imaging.decoding`: first frame, EXIF orientation applied, RGB), then stretch to the model's
 square with Pillow's antialiased triangle filter. Normalisation is not here: it is inside the graphs. Training, export,
@@ -38,7 +38,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def load_image_hwc(source: Any, size: int = INPUT_SIZE, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return the picture as the graphs take it: ``uint8`` of shape (size, size, 3), RGB, 0..255.
+    """Return the image as the graphs take it: ``uint8`` of shape (size, size, 3), RGB, 0..255.
 
     ``source`` is a path, the bytes of a file, a PIL image, or a ``uint8`` array of shape (H, W, 3).
     Raises :class:`edge_runtime.errors.ImageError` naming the source when it cannot be used.
@@ -47,7 +47,7 @@ def load_image_hwc(source: Any, size: int = INPUT_SIZE, *, max_pixels: int = MAX
 
 
 def resize_to_square(image: Image.Image, size: int = INPUT_SIZE) -> NDArray[np.uint8]:
-    """Stretch an RGB picture to ``uint8`` of shape (size, size, 3); a picture of that size passes unchanged."""
+    """Stretch an RGB image to ``uint8`` of shape (size, size, 3); an image of that size passes unchanged."""
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -1,4 +1,4 @@
-"""Pictures one after the other from a camera, a video file or a folder, as uint8 arrays (H, W, 3) in RGB."""
+"""Images one after the other from a camera, a video file or a folder, as uint8 arrays (H, W, 3) in RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from edge_runtime.errors import EngineError, ImageError
 from edge_runtime.imaging.decoding import decode_image
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
-from edge_runtime.io.sources import pictures_in
+from edge_runtime.io.sources import images_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ PICAMERA = "picamera"
 def open_frames(source: str) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of ``source``: ``picamera``, a camera's number or ``/dev/video…``, a video file, or a folder.
 
-    Raises :class:`EngineError` when a package is missing and :class:`ImageError` when the source gives no picture.
+    Raises :class:`EngineError` when a package is missing and :class:`ImageError` when the source gives no image.
     """
     if source == PICAMERA:
         return _picamera_frames()
@@ -36,17 +36,17 @@ def open_frames(source: str) -> Iterator[NDArray[np.uint8]]:
 
 def _folder_frames(folder: str) -> Iterator[NDArray[np.uint8]]:
     empty = True
-    for path in pictures_in(folder):
+    for path in images_in(folder):
         empty = False
         yield np.asarray(decode_image(path, INPUT_SIZE))
     if empty:
-        raise ImageError(f"{folder}: expected pictures in this folder, found none")
+        raise ImageError(f"{folder}: expected images in this folder, found none")
 
 
 def _opencv_frames(source: str) -> Iterator[NDArray[np.uint8]]:
     cv2 = _import("cv2", "opencv-python-headless")
     capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's newest picture, not one that has waited in a queue
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's newest image, not one that has waited in a queue
     try:
         if not capture.isOpened():
             raise ImageError(f"{source}: cannot be opened as a camera or video")
@@ -54,7 +54,7 @@ def _opencv_frames(source: str) -> Iterator[NDArray[np.uint8]]:
             there, frame_bgr = capture.read()
             if not there:
                 if _is_camera(source):  # a video ends, a camera does not: it was pulled out or has failed
-                    raise ImageError(f"{source}: the camera gives no picture any more")
+                    raise ImageError(f"{source}: the camera gives no image any more")
                 return
             yield np.ascontiguousarray(frame_bgr[..., ::-1])
     finally:

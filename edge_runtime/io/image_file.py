@@ -1,4 +1,4 @@
-"""Writing a picture so that nobody ever sees half of it."""
+"""Writing an image so that nobody ever sees half of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge_runtime.errors import DataError
 from edge_runtime.imaging.overlay import encode_png
 
 
-def write_png(path: Path, picture: Image.Image) -> None:
+def write_png(path: Path, image: Image.Image) -> None:
     """Write a PNG beside ``path`` and move it there. Raises :class:`DataError` where that cannot be done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(encode_png(picture))
+        temporary.write_bytes(encode_png(image))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -27,13 +27,13 @@ _TABLE = "{:<40} {:<6} {:>10}  {:<18}  {}"
 
 
 class AnswerWriter(Protocol):
-    """Writes one whole line for each picture, and it is on its way before the call returns."""
+    """Writes one whole line for each image, and it is on its way before the call returns."""
 
     def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
         """Write a prediction; ``more`` are fields that only JSON lines carry."""
 
     def error(self, name: str, error: ImageError) -> None:
-        """Write why a picture has no prediction."""
+        """Write why an image has no prediction."""
 
 
 def answer_writer(file_format: str, stream: TextIO, *, new: bool = True) -> AnswerWriter:

@@ -1,4 +1,4 @@
-"""What a command line means by its picture arguments: files, folders, patterns and stdin, one after the other."""
+"""What a command line means by its image arguments: files, folders, patterns and stdin, one after the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def find_images(arguments: Iterable[str]) -> Iterator[tuple[str, ImageError | None]]:
-    """Yield each picture's path, or an argument that means no picture with the reason.
+    """Yield each image's path, or an argument that means no image with the reason.
 
     Folders are searched recursively, in sorted order; patterns such as ``'a/**/*.jpg'`` are expanded where the shell
     did not; ``-`` stays as it is. Only one folder's names are in memory at a time. Nothing is fetched from a network.
@@ -25,7 +25,7 @@ def find_images(arguments: Iterable[str]) -> Iterator[tuple[str, ImageError | No
             reason = "expected a file on this device, found an address; nothing is fetched from a network"
             yield argument, ImageError(f"{argument}: {reason}")
         elif Path(argument).is_dir():
-            yield from _or_nothing(pictures_in(argument), argument, "expected pictures in this folder, found none")
+            yield from _or_nothing(images_in(argument), argument, "expected images in this folder, found none")
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             paths = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 (pathlib takes no absolute pattern)
             matches = (path for path in paths if not Path(path).is_dir())
@@ -34,8 +34,8 @@ def find_images(arguments: Iterable[str]) -> Iterator[tuple[str, ImageError | No
             yield argument, None
 
 
-def pictures_in(folder: str) -> Iterator[str]:
-    """Yield the paths of the pictures in a folder and the folders in it, by their file names' endings."""
+def images_in(folder: str) -> Iterator[str]:
+    """Yield the paths of the images in a folder and the folders in it, by their file names' endings."""
     for parent, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):

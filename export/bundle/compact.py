@@ -1,6 +1,6 @@
 """A bundle small enough for a repository or a slow link: what a device needs to answer, and nothing else.
 
-Everything is written and measured first; then the float trunks and the whole-network graphs go, and the manifest keeps
+Everything is written and measured first; then float backbones and whole-network graphs go, and the manifest keeps
 the figures that were measured on them.
 """
 

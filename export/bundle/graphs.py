@@ -22,14 +22,14 @@ from export.bundle.manifest_entries import graph_entry
 from export.configuration import ExportConfiguration
 from export.formats import onnx2tf_route
 from export.formats.converter_output import capture_output
-from export.images import LabelledPictures
+from export.images import LabelledImages
 from export.int8.activation_ranges import CALIBRATORS
 from export.int8.equalisation import equalise
 from export.int8.fine_tuning import fine_tune
 from export.int8.layer_inputs import LayerInputs
 from export.int8.recipe_search import HoldOut, Int8Material, Score, head_probabilities
-from export.parity.check import encode_pictures
-from export.roles.split_model import Layout, RoleGraph, head_of, split_model, with_channels_first_picture
+from export.parity.check import encode_images
+from export.roles.split_model import Layout, RoleGraph, head_of, split_model, with_channels_first_image
 from train.model.architectures import LesionModel
 from train.model.checkpoint import Checkpoint
 from train.model.outlier_score import model_for_export
@@ -41,17 +41,17 @@ WriteInt8 = Callable[[dict[Role, RoleGraph], Path, Int8Material], tuple[dict[Rol
 
 
 @dataclass(frozen=True)
-class ExportPictures:
-    """The pictures of an export by purpose."""
+class ExportImages:
+    """The images of an export by purpose."""
 
-    calibration: LabelledPictures
-    hold_out: LabelledPictures
-    validation: LabelledPictures
+    calibration: LabelledImages
+    hold_out: LabelledImages
+    validation: LabelledImages
 
 
 @dataclass(frozen=True)
-class TrunkSource:
-    """A model that graphs are made from, and what its convolutions see on the calibration pictures."""
+class BackboneSource:
+    """A model that graphs are made from, and what its convolutions see on the calibration images."""
 
     model: nn.Module
     layers: dict[str, LayerInputs]
@@ -65,17 +65,17 @@ class BundleGraphs:
         configuration: ExportConfiguration,
         checkpoint: Checkpoint,
         model: LesionModel,
-        pictures: ExportPictures,
+        images: ExportImages,
         folder: Path,
     ) -> None:
         self.configuration = configuration
         self.checkpoint = checkpoint
         self.model = model_for_export(model, checkpoint)  # the same weights, and the outlier score beside the logits
-        self.pictures = pictures
+        self.images = images
         self.folder = folder
         self.entries: list[GraphFile] = []
         self.scores: dict[str, list[Score]] = {}
-        self.prepared_sources: dict[str, TrunkSource] = {}
+        self.prepared_sources: dict[str, BackboneSource] = {}
 
     def write_format(self, format_name: str) -> None:
         """Write all precisions of one format; fp32 always, since head and explain are that in every variant."""
@@ -87,28 +87,28 @@ class BundleGraphs:
         write(graphs)
 
     @cached_property
-    def source(self) -> TrunkSource:
+    def source(self) -> BackboneSource:
         """The checkpoint's model; what its layers see is measured once, for both formats."""
         return self._source(self.model)
 
-    def prepared(self, name: str) -> TrunkSource:
+    def prepared(self, name: str) -> BackboneSource:
         """Return the model ``equalised`` or ``fine-tuned`` for int8, made once for both formats."""
         if name not in self.prepared_sources:
             self.prepared_sources[name] = self._source(equalise(self.model) if name == "equalised" else self._tuned())
         return self.prepared_sources[name]
 
     def _tuned(self) -> nn.Module:
-        pictures = self.pictures.calibration
-        metadata = encode_pictures(pictures.records, self.checkpoint.metadata_spec)
-        return fine_tune(self.model, pictures.images, metadata, self.configuration.qat_steps)
+        images = self.images.calibration
+        metadata = encode_images(images.records, self.checkpoint.metadata_spec)
+        return fine_tune(self.model, images.images, metadata, self.configuration.qat_steps)
 
-    def _source(self, model: nn.Module) -> TrunkSource:
+    def _source(self, model: nn.Module) -> BackboneSource:
         from export.formats import onnx_graphs
 
         with tempfile.TemporaryDirectory() as folder:
             ours = split_model(model, "NCHW", size=self.checkpoint.input_size)
             onnx_graphs.write_fp32({"features": ours["features"]}, Path(folder), {})
-            return TrunkSource(model, onnx_graphs.record_layers(Path(folder), self.pictures.calibration.images))
+            return BackboneSource(model, onnx_graphs.record_layers(Path(folder), self.images.calibration.images))
 
     def _split(
         self, model: nn.Module, layout: Layout, *, explicit_padding: bool | None = None
@@ -152,7 +152,7 @@ class BundleGraphs:
         if "int8" in self.configuration.precisions:
             written["int8"] = self._write_int8("tflite", graphs, self._convert_tflite, tflite_graphs.write_int8)
         properties = file_properties(self.checkpoint)
-        description = f"{properties['architecture']} for dermatoscopic pictures; {properties['warning']}"
+        description = f"{properties['architecture']} for dermatoscopic images; {properties['warning']}"
         tflite_graphs.add_metadata(self.folder, graphs, description, self.checkpoint.licence)
         for precision, paths in written.items():
             self._add(paths, graphs, precision)
@@ -162,8 +162,8 @@ class BundleGraphs:
         from export.formats import tflite_graphs, tflite_writer
 
         if self.configuration.tflite_via == "onnx2tf":
-            channels_first = with_channels_first_picture(self._split(model, "NCHW", explicit_padding=True))
-            converted = onnx2tf_route.convert_roles(channels_first, self.pictures.calibration.images)
+            channels_first = with_channels_first_image(self._split(model, "NCHW", explicit_padding=True))
+            converted = onnx2tf_route.convert_roles(channels_first, self.images.calibration.images)
         else:
             converted = tflite_writer.convert_roles(graphs)
         return tflite_graphs.write_fp32(converted, folder)
@@ -195,7 +195,7 @@ class BundleGraphs:
     def _material(self, graphs: dict[Role, RoleGraph]) -> Int8Material:
         chosen = self.configuration.calibrator
         return Int8Material(
-            images=self.pictures.calibration.images,
+            images=self.images.calibration.images,
             layers=self.source.layers,
             hold_out=self._hold_out(graphs),
             calibrators=tuple(name for name in CALIBRATORS if chosen in ("auto", name)),
@@ -204,15 +204,13 @@ class BundleGraphs:
         )
 
     def _hold_out(self, graphs: dict[Role, RoleGraph]) -> HoldOut:
-        pictures = self.pictures.hold_out
-        metadata = encode_pictures(pictures.records, self.checkpoint.metadata_spec)
+        images = self.images.hold_out
+        metadata = encode_images(images.records, self.checkpoint.metadata_spec)
         with torch.no_grad():
-            batches = np.array_split(pictures.images, max(1, len(pictures) // 16))
+            batches = np.array_split(images.images, max(1, len(images) // 16))
             maps = [graphs["features"].module(torch.from_numpy(batch))["feature_map"].numpy() for batch in batches]
         head = head_of(graphs)
-        return HoldOut(
-            pictures.images, pictures.truth, head_probabilities(head, np.concatenate(maps), metadata), metadata
-        )
+        return HoldOut(images.images, images.truth, head_probabilities(head, np.concatenate(maps), metadata), metadata)
 
     def _add(self, paths: dict[Role, Path], graphs: dict[Role, RoleGraph], precision: str) -> None:
         self.entries += [graph_entry(path, graphs[role], precision) for role, path in paths.items()]

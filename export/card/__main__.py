@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         "python -m export.card",
-        description="Judge a bundle's graphs on the held-out pictures and write its card and report anew.",
+        description="Judge a bundle's graphs on the held-out images and write its card and report anew.",
         epilog="example: python -m export.card --bundle models/demo",
         allow_abbrev=False,
     )
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR",
         help="where runs and the evaluations' reports are (runs)")  # fmt: skip
     parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR",
-        help="decoded pictures (data/cache)")  # fmt: skip
+        help="decoded images (data/cache)")  # fmt: skip
     return parser
 
 

@@ -24,7 +24,7 @@ SAME_TOGETHER = {"calibrated_error": "expected_calibration_error"}
 """Of the answers together, all calibrated, the calibration error has its usual name."""
 
 UNDEFINED: dict[str, float | None] = {"value": None}
-"""A figure that the summary leaves out, such as the AUC of a class without pictures."""
+"""A figure that the summary leaves out, such as the AUC of a class without images."""
 
 Summary = dict[str, Any]
 
@@ -32,21 +32,21 @@ Summary = dict[str, Any]
 def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     """Return what the card needs of a cross-validation's folder.
 
-    Raises :class:`BundleError` for a folder without a finished one, or one on other pictures than the bundle's.
+    Raises :class:`BundleError` for a folder without a finished one, or one on other images than the bundle's.
     """
     path = folder / SUMMARY_NAME
     if not path.is_file():
         raise BundleError(f"{folder}: expected {SUMMARY_NAME} of a finished python -m train --folds, found none")
     summary = read_json(path)
-    names = ("data_fingerprint", "fold_by", "pictures", "folds", "mean", "standard_deviation", "together")
+    names = ("data_fingerprint", "fold_by", "images", "folds", "mean", "standard_deviation", "together")
     missing = [name for name in names if name not in summary]
     if missing:
         raise BundleError(f"{path}: expected the summary of this version, found one without {' '.join(missing)}")
     found, expected = summary["data_fingerprint"], manifest.provenance.data_fingerprint
     if found != expected:
-        raise BundleError(f"{path}: expected folds of the bundle's pictures ({expected[:16]}), found {found[:16]}")
+        raise BundleError(f"{path}: expected folds of the bundle's images ({expected[:16]}), found {found[:16]}")
     configuration = read_json(folder / "config.json")
-    kept = {name: summary[name] for name in ("fold_by", "pictures", "mean", "standard_deviation", "together")}
+    kept = {name: summary[name] for name in ("fold_by", "images", "mean", "standard_deviation", "together")}
     return kept | {
         "folds": len(summary["folds"]),
         "epochs": configuration["epochs"] + configuration["final_epochs"],
@@ -61,9 +61,9 @@ def cross_validation_section(summary: Summary | None) -> str:
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary["settings"].items())
     return (
         f"## Cross-validation\n\n{summary['folds']} folds (by {summary['fold_by']}, no lesion on two sides) of the "
-        f"{summary['pictures']} pictures outside the test part, in float32, each answered by the network that did not "
+        f"{summary['images']} images outside the test part, in float32, each answered by the network that did not "
         f"learn it. They are the folds' own networks, {summary['epochs']} epochs each ({settings}), not the deployed "
-        "one. The calibration error is that after temperature scaling, with temperatures from other pictures.\n\n"
+        "one. The calibration error is that after temperature scaling, with temperatures from other images.\n\n"
         + _figures(summary)
         + "\n"
         + _classes(summary)

@@ -14,15 +14,15 @@ LISTED = 5
 
 
 def held_out(manifest: Manifest, evaluations: dict[str, Any]) -> str:
-    """Return the section of figures: of the held-out pictures, or of the validation part where nobody did that yet."""
+    """Return the section of figures: of the held-out images, or of the validation part where nobody did that yet."""
     if not evaluations:
         return _validation(manifest)
     first = next(iter(evaluations.values()))
     data = first["data"]
-    drawn = " The pictures were drawn by a program." if data["demo"] else ""
+    drawn = " The images were drawn by a program." if data["demo"] else ""
     parts = [
-        f"## Figures on held-out pictures\n\nThe files of this bundle, run as on a device, on the {data['pictures']} "
-        f"pictures ({data['lesions']} lesions) of the {data['part']} part, which neither training, nor calibration, "
+        f"## Figures on held-out images\n\nThe files of this bundle, run as on a device, on the {data['images']} "
+        f"images ({data['lesions']} lesions) of the {data['part']} part, which neither training, nor calibration, "
         f"nor quantisation has seen.{drawn} Brackets: 95 % interval, {first['intervals']['method']}. "
         "`make evaluate BUNDLE=… DATA=…` gives the same figures.\n\n",
         _summary(evaluations),
@@ -49,11 +49,11 @@ def weaknesses(evaluations: dict[str, Any]) -> str:
 def _validation(manifest: Manifest) -> str:
     measured = manifest.measured
     return (
-        f"## Figures\n\nOn {measured.images} pictures of the {measured.split} part, PyTorch in fp32:\n\n"
+        f"## Figures\n\nOn {measured.images} images of the {measured.split} part, PyTorch in fp32:\n\n"
         "| accuracy | balanced accuracy | macro F1 | calibration error |\n|---|---|---|---|\n"
         f"| {measured.accuracy:.2%} | {measured.balanced_accuracy:.2%} | {measured.macro_f1:.3f} | "
         f"{measured.expected_calibration_error:.3f} |\n\n"
-        "These pictures also chose the epoch, the temperature and the thresholds, so the figures flatter. Held-out "
+        "These images also chose the epoch, the temperature and the thresholds, so the figures flatter. Held-out "
         "figures are not measured yet: `python -m export.card --bundle …`.\n\n"
     )
 
@@ -72,7 +72,7 @@ def _summary(evaluations: dict[str, Any]) -> str:
 
 
 def _by_class(figures: dict[str, Any]) -> str:
-    rows = ["| class | pictures | sensitivity | specificity | precision | F1 | AUC |\n|---|---|---|---|---|---|---|\n"]
+    rows = ["| class | images | sensitivity | specificity | precision | F1 | AUC |\n|---|---|---|---|---|---|---|\n"]
     for row in figures["classes"]:
         cells = " | ".join(
             format_interval(row[name]) for name in ("sensitivity", "specificity", "precision", "f1", "auc")
@@ -88,7 +88,7 @@ def _malignancy(figures: dict[str, Any]) -> str:
         for point in malignant["sensitivity_at_specificity"]
     )
     return (
-        f"\nMalignant (akiec, bcc, mel; {malignant['malignant']} pictures) against benign: area under the curve "
+        f"\nMalignant (akiec, bcc, mel; {malignant['malignant']} images) against benign: area under the curve "
         f"{format_interval(malignant['auc'])}; sensitivity {points}.\n"
     )
 
@@ -96,14 +96,14 @@ def _malignancy(figures: dict[str, Any]) -> str:
 def _subgroups(figures: dict[str, Any]) -> str:
     small = figures["subgroups"]["small_group"]
     rows = [
-        f"Groups of fewer than {small} pictures are marked (few): their figures say little.\n\n",
-        "| group | | pictures | accuracy | balanced accuracy | malignant called malignant |\n",
+        f"Groups of fewer than {small} images are marked (few): their figures say little.\n\n",
+        "| group | | images | accuracy | balanced accuracy | malignant called malignant |\n",
         "|---|---|---|---|---|---|\n",
     ]
     for row in figures["subgroups"]["rows"]:
-        few = " (few)" if row["pictures"] < small else ""
+        few = " (few)" if row["images"] < small else ""
         rows.append(
-            f"| {row['attribute']} | {row['value']} | {row['pictures']}{few} | {format_interval(row['accuracy'])} | "
+            f"| {row['attribute']} | {row['value']} | {row['images']}{few} | {format_interval(row['accuracy'])} | "
             f"{format_interval(row['balanced_accuracy'])} | {format_percent(row['malignant_found'])} |\n"
         )
     return "".join(rows)
@@ -119,14 +119,14 @@ def _calibration(manifest: Manifest, figures: dict[str, Any]) -> str:
     if chosen is not None:
         lines.append(
             f'- "not sure" under a confidence of {chosen["not_sure_below"]:.3f}: {format_percent(chosen["coverage"])} '
-            f"of the held-out pictures are answered, {format_percent(chosen['accuracy'])} of those rightly, and "
+            f"of the held-out images are answered, {format_percent(chosen['accuracy'])} of those rightly, and "
             f"{format_percent(chosen['accuracy_of_withheld'])} of the withheld ones would be right\n"
         )
     if limits.not_lesion_above is not None and figures["outliers"]:
         outliers = figures["outliers"]
         lines.append(
-            f'- "not a dermatoscopic picture" above a score of {limits.not_lesion_above:.3f}: refuses '
-            f"{format_percent(outliers['refused'])} of other pictures and "
+            f'- "not a dermatoscopic image" above a score of {limits.not_lesion_above:.3f}: refuses '
+            f"{format_percent(outliers['refused'])} of other images and "
             f"{format_percent(outliers['false_alarm_rate'])} of lesions\n"
         )
     return "".join(lines)
@@ -136,7 +136,7 @@ def _weak_classes(figures: dict[str, Any]) -> list[str]:
     rows = [row for row in figures["classes"] if (row["sensitivity"]["value"] or 0.0) < 1 and row["support"]]
     weakest = sorted(rows, key=lambda row: row["sensitivity"]["value"])[:3]
     return [
-        f"{row['name'].lower()} (`{row['code']}`): {format_interval(row['sensitivity'])} of {row['support']} pictures "
+        f"{row['name'].lower()} (`{row['code']}`): {format_interval(row['sensitivity'])} of {row['support']} images "
         "are recognised"
         for row in weakest
     ]
@@ -159,11 +159,11 @@ def _weak_groups(figures: dict[str, Any]) -> list[str]:
     """Groups whose whole interval lies under the accuracy of all: what is likely more than chance."""
     overall, small = figures["summary"]["accuracy"]["value"], figures["subgroups"]["small_group"]
     weak = [
-        f"{row['attribute']} {row['value']} ({format_interval(row['accuracy'])} of {row['pictures']} pictures)"
+        f"{row['attribute']} {row['value']} ({format_interval(row['accuracy'])} of {row['images']} images)"
         for row in figures["subgroups"]["rows"]
-        if row["pictures"] >= small and row["accuracy"]["high"] is not None and row["accuracy"]["high"] < overall
+        if row["images"] >= small and row["accuracy"]["high"] is not None and row["accuracy"]["high"] < overall
     ]
-    return [f"less accurate than on all pictures ({overall:.3f}): {'; '.join(weak)}"] if weak else []
+    return [f"less accurate than on all images ({overall:.3f}): {'; '.join(weak)}"] if weak else []
 
 
 def _fragile(figures: dict[str, Any]) -> list[str]:
@@ -173,14 +173,14 @@ def _fragile(figures: dict[str, Any]) -> list[str]:
         rows = sorted(measured["rows"], key=lambda row: row["mean"]["balanced_accuracy"])[:LISTED]
         worst = ", ".join(f"{row['name']} {row['mean']['balanced_accuracy']:.3f}" for row in rows)
         lines.append(
-            f"corrupted pictures: balanced accuracy falls from {measured['clean']['balanced_accuracy']:.3f} to "
+            f"corrupted images: balanced accuracy falls from {measured['clean']['balanced_accuracy']:.3f} to "
             f"{measured['mean']['balanced_accuracy']:.3f} on average over severities 1 to 5 of "
-            f"{len(measured['rows'])} corruptions ({measured['pictures']} pictures); worst: {worst}"
+            f"{len(measured['rows'])} corruptions ({measured['images']} images); worst: {worst}"
         )
     if figures["outliers"] and figures["outliers"]["refused"] is not None:
         kinds = sorted(figures["outliers"]["kinds"], key=lambda row: row["refused"])[:LISTED]
         told = ", ".join(f"{row['kind']} ({format_percent(row['refused'])})" for row in kinds)
-        lines.append(f"pictures that are no lesions and are refused least often: {told}")
+        lines.append(f"images that are no lesions and are refused least often: {told}")
     return lines
 
 

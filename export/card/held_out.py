@@ -26,7 +26,7 @@ KEPT = (
 def evaluate_bundle(bundle: Path, manifest: Manifest, data: Path | None, arguments: list[str]) -> list[Path]:
     """Evaluate every int8 variant (every variant where there is none) on the test part; return the reports' paths.
 
-    Only the first variant is also judged on corrupted pictures, the slow part of an evaluation.
+    Only the first variant is also judged on corrupted images, the slow part of an evaluation.
     """
     variants = [name for name in manifest.variants if name.endswith("-int8")] or list(manifest.variants)
     reports = []
@@ -73,7 +73,7 @@ def read_evaluations(bundle: Path) -> dict[str, Any]:
 
 
 def _variant(figures: dict[str, Any], manifest: Manifest, path: Path) -> str:
-    """Return which variant was evaluated, after checking that it was this bundle's, and on pictures it never saw."""
+    """Return which variant was evaluated, after checking that it was this bundle's, and on images it never saw."""
     try:
         details, part = figures["subject"]["details"], figures["data"]["part"]
         found = (details.get("variant"), details["checkpoint SHA-256"], details.get("exported"))
@@ -88,9 +88,9 @@ def _variant(figures: dict[str, Any], manifest: Manifest, path: Path) -> str:
     if found[0] not in manifest.variants:
         raise BundleError(f"{path}: expected a variant of {' '.join(manifest.variants)}, found {found[0]}")
     if part not in ("test", "all"):
-        raise BundleError(f"{path}: expected held-out pictures (--split test or all), found the {part} part")
+        raise BundleError(f"{path}: expected held-out images (--split test or all), found the {part} part")
     if figures["views"] > 1:
-        raise BundleError(f"{path}: expected one view of each picture, found an average over {figures['views']}")
+        raise BundleError(f"{path}: expected one view of each image, found an average over {figures['views']}")
     return str(found[0])
 
 
@@ -107,13 +107,13 @@ def _trimmed(figures: dict[str, Any]) -> dict[str, Any]:
     kept["threshold"] = figures["selective"]["threshold"]
     corruptions, outliers = figures["corruptions"], figures["outliers"]
     kept["corruptions"] = corruptions and {
-        "pictures": corruptions["pictures"],
+        "images": corruptions["images"],
         "clean": corruptions["clean"],
         "mean": corruptions["mean"],
         "rows": [{"name": row["name"], "mean": row["mean"]} for row in corruptions["rows"]],
     }
     kept["outliers"] = outliers and {
         **{key: outliers[key] for key in ("auc", "refused", "false_alarm_rate")},
-        "kinds": [{key: row[key] for key in ("kind", "pictures", "auc", "refused")} for row in outliers["kinds"]],
+        "kinds": [{key: row[key] for key in ("kind", "images", "auc", "refused")} for row in outliers["kinds"]],
     }
     return kept

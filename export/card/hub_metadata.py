@@ -15,7 +15,7 @@ SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
 
 def front_matter(manifest: Manifest, evaluations: dict[str, Any]) -> str:
     """Return the head with its lines of dashes. Every string is written as JSON, which is YAML too."""
-    licence = ["license: other", "license_name: generated-pictures", "license_link: README.md"]
+    licence = ["license: other", "license_name: generated-images", "license_link: README.md"]
     tags = ["dermatology", "dermoscopy", "onnx", "tflite", "int8", "grad-cam", *(["demo"] if manifest.demo else [])]
     lines = [
         "---",
@@ -37,27 +37,27 @@ def _model_index(manifest: Manifest, evaluations: dict[str, Any]) -> list[str]:
     """Return the figures; those of the validation part where nothing was held out for them yet."""
     results = []
     for variant, figures in evaluations.items():
-        part, pictures = figures["data"]["part"], figures["data"]["pictures"]
+        part, images = figures["data"]["part"], figures["data"]["images"]
         metrics = [(name, figures["summary"][name]["value"]) for name in SUMMARY]
         metrics.append(("expected_calibration_error", figures["calibration"]["after"]["expected_calibration_error"]))
-        results += _result(manifest, f"{part}, {pictures} pictures", part, variant, metrics)
+        results += _result(manifest, f"{part}, {images} images", part, variant, metrics)
     if not results:
         measured = manifest.measured
         metrics = [(name, getattr(measured, name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")]
         results = _result(
-            manifest, f"{measured.split}, {measured.images} pictures", "validation", "PyTorch fp32", metrics
+            manifest, f"{measured.split}, {measured.images} images", "validation", "PyTorch fp32", metrics
         )
     return ["model-index:", f"- name: {json.dumps(manifest.name)}", "  results:", *results]
 
 
-def _result(manifest: Manifest, pictures: str, part: str, variant: str, metrics: list[tuple[str, float]]) -> list[str]:
+def _result(manifest: Manifest, images: str, part: str, variant: str, metrics: list[tuple[str, float]]) -> list[str]:
     data = manifest.provenance.data
     return [
         "  - task:",
         "      type: image-classification",
         f"      name: {json.dumps(f'seven skin lesions, {variant}')}",
         "    dataset:",
-        f"      name: {json.dumps(f'{data} ({pictures})', ensure_ascii=False)}",
+        f"      name: {json.dumps(f'{data} ({images})', ensure_ascii=False)}",
         f"      type: {json.dumps(data.split(',')[0].lower().replace(' ', '-'))}",
         f"      config: {json.dumps(variant)}",
         f"      split: {json.dumps(part)}",

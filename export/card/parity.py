@@ -17,7 +17,7 @@ def graphs(manifest: Manifest, report: dict[str, Any]) -> str:
         for one in report["chains"]
     )
     return (
-        f"## Graphs against PyTorch\n\nOn {measured.images} pictures of the {measured.split} part, where PyTorch in "
+        f"## Graphs against PyTorch\n\nOn {measured.images} images of the {measured.split} part, where PyTorch in "
         f"fp32 has {measured.accuracy:.2%} accuracy and {measured.balanced_accuracy:.2%} balanced accuracy. Changes in "
         f"points [95 % interval, {report['intervals']['method']}]; MB of the files a device loads; milliseconds on one "
         f"thread of the exporting machine ({report['machine']['processor']}).\n\n"

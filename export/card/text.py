@@ -18,14 +18,14 @@ from train.files import write_text_atomically
 
 CARD_NAME = "README.md"
 
-DEMO_NOTICE = """> **Demo.** This model was trained on generated phantoms, not on patients' pictures.
+DEMO_NOTICE = """> **Demo.** This model was trained on generated phantoms, not on patients' images.
 > Its answers mean nothing medically.
 
 """
 
 USE = """## Intended use
 
-For research and teaching: how a small network sorts dermatoscopic pictures on a device without a network connection,
+For research and teaching: how a small network sorts dermatoscopic images on a device without a network connection,
 and how well it does. **Not a medical device.** No diagnosis, treatment, triage or reassurance may rest on an answer; a
 lesion that worries somebody belongs before a dermatologist whatever this model says.
 
@@ -49,7 +49,7 @@ def card_text(
 ) -> str:
     """Return the card: a head for the hub, then prose and tables.
 
-    ``stored`` is what :func:`export.card.held_out.read_evaluations` returns, ``parts`` the pictures of each part.
+    ``stored`` is what :func:`export.card.held_out.read_evaluations` returns, ``parts`` the images of each part.
     """
     evaluations = stored["evaluations"]
     return "".join(
@@ -57,7 +57,7 @@ def card_text(
             front_matter(manifest, evaluations),
             f"# {manifest.name}\n\n",
             DEMO_NOTICE if manifest.demo else "",
-            f"{manifest.architecture} that sorts dermatoscopic pictures into seven diagnoses, as graphs for ONNX "
+            f"{manifest.architecture} that sorts dermatoscopic images into seven diagnoses, as graphs for ONNX "
             "Runtime and LiteRT (TFLite) that run on a processor alone.\n\n"
             "**Research only. Not a medical device; no diagnosis, treatment or triage may rest on it.**\n\n",
             USE + ("" if manifest.demo else HAM10000_POPULATION) + "\n\n",
@@ -75,7 +75,7 @@ def card_text(
 
 
 def count_parts(folder: Path) -> dict[str, int] | None:
-    """Return how many pictures each part of the bundle's split has, ``None`` where no split travels with it."""
+    """Return how many images each part of the bundle's split has, ``None`` where no split travels with it."""
     path = folder / "split.csv"
     if not path.is_file():
         return None
@@ -114,7 +114,7 @@ def _training(
 def _input(manifest: Manifest) -> str:
     size = manifest.input.size
     return (
-        f"## Input\n\nThe decoded picture itself, RGB, stretched to {size}×{size} with an antialiased bilinear filter, "
+        f"## Input\n\nThe decoded image itself, RGB, stretched to {size}×{size} with an antialiased bilinear filter, "
         "`uint8` NHWC. Normalisation is inside the graphs, and so is the calibration temperature.\n\n"
     )
 

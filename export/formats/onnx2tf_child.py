@@ -3,7 +3,7 @@
     .venv-onnx2tf/bin/python onnx2tf_child.py FOLDER
 
 converts every ``FOLDER/<role>.onnx`` (batch 1) into ``FOLDER/<role>.tflite``, whose default signature has the ONNX
-file's names. What is channels first there, pictures and feature maps, is channels last here: onnx2tf's own way.
+file's names. What is channels first there, images and feature maps, is channels last here: onnx2tf's own way.
 ``FOLDER/sample.npy``, float32 [20,128,128,3] in 0..1, stands for the sample that onnx2tf downloads where
 it finds none; the network is cut off before onnx2tf is loaded.
 """

@@ -2,7 +2,8 @@
 
 ``make setup-onnx2tf`` builds that environment; :mod:`export.formats.onnx2tf_child` runs in it as a child process.
 Only the conversion differs between the routes: int8, fp16 and dynamic range are made from either route's fp32 files by
-the same code, so that what differs between their files is the converters' doing. onnx2tf 1.29.24 is the newest for Python 3.11;
+the same code, so that what differs between their files is the converters' doing. onnx2tf 1.29.24 is the newest for
+Python 3.11;
 its successors' back end without TensorFlow needs Python 3.12.
 """
 
@@ -40,21 +41,21 @@ def check_environment() -> None:
 def convert_roles(graphs: dict[Role, RoleGraph], images: NDArray[np.uint8]) -> dict[Role, bytes]:
     """Return the roles as fp32 TFLite files.
 
-    ``graphs`` are channels first, pictures included: onnx2tf turns inputs and outputs to NHWC itself, and where it
-    need not be told to keep any, no transposition is left. ``images`` [N,S,S,3] are some pictures of the real kind.
+    ``graphs`` are channels first, images included: onnx2tf turns inputs and outputs to NHWC itself, and where it
+    need not be told to keep any, no transposition is left. ``images`` [N,S,S,3] are some images of the real kind.
     """
     check_environment()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for role, graph in graphs.items():
             write_onnx(graph, folder / f"{role}.onnx", {}, fixed_batch=True)
-        np.save(folder / "sample.npy", sample_pictures(images))
+        np.save(folder / "sample.npy", sample_images(images))
         _run_child(folder)
         return {role: (folder / f"{role}.tflite").read_bytes() for role in graphs}
 
 
-def sample_pictures(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return float32 [20,128,128,3] in 0..1 of the pictures, again from the first one where they are too few."""
+def sample_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return float32 [20,128,128,3] in 0..1 of the images, again from the first one where they are too few."""
     side = (128, 128)
     chosen = [Image.fromarray(images[index % len(images)]).resize(side) for index in range(20)]
     return np.stack([np.asarray(image, np.float32) / 255 for image in chosen])

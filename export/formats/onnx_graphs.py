@@ -55,14 +55,14 @@ def write_int8(
 
     They are made from the fp32 files in the folder.
     """
-    trunk = onnx.load(folder / "features.fp32.onnx")
+    backbone = onnx.load(folder / "features.fp32.onnx")
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=True))
-    statistics = onnx_quantisation.record_statistics(trunk, material.images)
+    statistics = onnx_quantisation.record_statistics(backbone, material.images)
 
     def build(recipe: Recipe) -> bytes:
         ranges = choose_ranges(statistics, recipe.calibrator)
         return onnx_quantisation.quantise_int8(
-            trunk, ranges, rounded(recipe.compensate), frozenset(recipe.float_layers)
+            backbone, ranges, rounded(recipe.compensate), frozenset(recipe.float_layers)
         ).SerializeToString()
 
     recipe, features, scores = choose_recipe(build, "onnx", head_of(graphs), material)
@@ -71,20 +71,20 @@ def write_int8(
 
 
 def write_fp16(graphs: dict[Role, RoleGraph], folder: Path, properties: dict[str, str]) -> dict[Role, Path]:
-    """Write ``features`` and ``model`` with a trunk in half precision."""
+    """Write ``features`` and ``model`` with a backbone in half precision."""
     features = clean(onnx_quantisation.to_fp16(onnx.load(folder / "features.fp32.onnx")), "features")
     return _write_pair(features, graphs, folder, properties, "fp16")
 
 
 def record_layers(folder: Path, images: NDArray[np.uint8]) -> dict[str, LayerInputs]:
-    """Return what the convolutions of the written fp32 trunk see on the calibration pictures."""
+    """Return what the convolutions of the written fp32 backbone see on the calibration images."""
     return record_layer_inputs(onnx.load(folder / "features.fp32.onnx"), images)
 
 
 def _write_pair(
     features: ModelProto, graphs: dict[Role, RoleGraph], folder: Path, properties: dict[str, str], precision: str
 ) -> dict[Role, Path]:
-    """Write a trunk as ``features``, and with the float head behind it as ``model``."""
+    """Write a backbone as ``features``, and with the float head behind it as ``model``."""
     whole = onnx_quantisation.compose_model(features, _write_tail(graphs, folder), "model")
     models: dict[Role, ModelProto] = {"features": features, "model": whole}
     paths: dict[Role, Path] = {}

@@ -37,7 +37,7 @@ PREPROCESSING_OPERATORS = ("Cast", "Sub", "Mul", "Transpose")
 
 
 def record_statistics(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> dict[str, TensorStatistics]:
-    """Run the float graph on pictures of shape (S, S, 3) and return what its float tensors looked like."""
+    """Run the float graph on images of shape (S, S, 3) and return what its float tensors looked like."""
     inferred = onnx.shape_inference.infer_shapes(model)
     floats = [
         value
@@ -163,7 +163,7 @@ def _restore_constants(half: ModelProto, original: ModelProto) -> None:
 
 
 def preprocessing_nodes(model: ModelProto) -> frozenset[str]:
-    """Return the names of the nodes between the picture and the network: normalisation, which stays float."""
+    """Return the names of the nodes between the image and the network: normalisation, which stays float."""
     reached, names = {"image_nhwc"}, set()
     for node in model.graph.node:
         if node.op_type in PREPROCESSING_OPERATORS and node.input[0] in reached:
@@ -175,8 +175,8 @@ def preprocessing_nodes(model: ModelProto) -> frozenset[str]:
 def compose_model(features: ModelProto, tail: ModelProto, name: str) -> ModelProto:
     """Return ``features`` followed by ``tail`` (feature map → probabilities) as one graph."""
     prefixed = onnx.compose.add_prefix(tail, "head.", rename_inputs=False, rename_outputs=False)
-    trunk = onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False)
-    merged = onnx.compose.merge_models(trunk, prefixed, io_map=[("feature_map", "feature_map")])
+    backbone = onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False)
+    merged = onnx.compose.merge_models(backbone, prefixed, io_map=[("feature_map", "feature_map")])
     return clean(merged, name)
 
 

@@ -24,7 +24,7 @@ def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str], *, fixed_
 
     ``metadata`` becomes the file's properties.
     """
-    # Two pictures stand for any number: a batch of one is burnt into the graph by the tracer.
+    # Two images stand for any number: a batch of one is burnt into the graph by the tracer.
     batch = 1 if fixed_batch else 2
     examples = {name: example.expand(batch, *example.shape[1:]).contiguous() for name, example in graph.inputs.items()}
     any_batch = {name: {0: torch.export.Dim(BATCH_DIMENSION)} for name in examples}

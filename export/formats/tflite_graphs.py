@@ -30,20 +30,20 @@ def write_int8(
 
     They are made from the fp32 files in the folder.
     """
-    trunk = (folder / "features.fp32.tflite").read_bytes()
+    backbone = (folder / "features.fp32.tflite").read_bytes()
     whole = (folder / "model.fp32.tflite").read_bytes()
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=False))
-    statistics = tflite_quantisation.record_statistics(trunk, material.images, material.threads)
+    statistics = tflite_quantisation.record_statistics(backbone, material.images, material.threads)
 
     def build(recipe: Recipe) -> bytes:
         prepared = tflite_quantisation.with_rounded_weights(
-            trunk, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
+            backbone, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
         )
-        float_scopes = tflite_quantisation.scopes_of_layers(trunk, material.layers, recipe.float_layers)
+        float_scopes = tflite_quantisation.scopes_of_layers(backbone, material.layers, recipe.float_layers)
         return tflite_quantisation.quantise_int8(prepared, choose_ranges(statistics, recipe.calibrator), float_scopes)
 
     recipe, features, scores = choose_recipe(build, "tflite", head_of(graphs), material)
-    ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(statistics, recipe.calibrator))
+    ranges, float_scopes = whole_model_plan(backbone, whole, choose_ranges(statistics, recipe.calibrator))
     float_scopes += tflite_quantisation.scopes_of_layers(whole, material.layers, recipe.float_layers)
     whole = tflite_quantisation.with_rounded_weights(
         whole, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
@@ -58,14 +58,14 @@ def write_int8(
 def write_light(folder: Path, precision: str) -> dict[Role, Path]:
     """Write ``features`` and ``model`` as ``fp16`` or ``dynamic``, which need no calibration."""
     convert = {"fp16": tflite_quantisation.to_fp16, "dynamic": tflite_quantisation.quantise_dynamic}[precision]
-    trunk = (folder / "features.fp32.tflite").read_bytes()
+    backbone = (folder / "features.fp32.tflite").read_bytes()
     whole = (folder / "model.fp32.tflite").read_bytes()
-    contents: dict[Role, bytes] = {"features": convert(trunk), "model": convert(whole, head_scopes(trunk, whole))}
+    contents: dict[Role, bytes] = {"features": convert(backbone), "model": convert(whole, head_scopes(backbone, whole))}
     return _write(contents, folder, precision)
 
 
 def add_metadata(folder: Path, graphs: dict[Role, RoleGraph], description: str, licence: str) -> None:
-    """Put names, labels and the picture's description into every TFLite file written so far."""
+    """Put names, labels and the image's description into every TFLite file written so far."""
     for path in sorted(folder.glob("*.tflite")):
         role = cast(Role, path.name.split(".")[0])
         path.write_bytes(with_metadata(path.read_bytes(), graphs[role], f"dermedge {role}", description, licence))
@@ -83,24 +83,24 @@ def _write(contents: dict[Role, bytes], folder: Path, precision: str) -> dict[Ro
     return paths
 
 
-def whole_model_plan(trunk: bytes, whole: bytes, ranges: dict[str, Range]) -> tuple[dict[str, Range], list[str]]:
-    """Carry the trunk's ranges over to the whole network's graph, whose first operators are the trunk's.
+def whole_model_plan(backbone: bytes, whole: bytes, ranges: dict[str, Range]) -> tuple[dict[str, Range], list[str]]:
+    """Carry the backbone's ranges over to the whole network's graph, whose first operators are the backbone's.
 
     Returns the ranges by the whole graph's tensor names, and the scopes of the head's operators, which stay float.
     """
-    trunk_outputs = tflite_quantisation.operator_outputs(trunk)
+    backbone_outputs = tflite_quantisation.operator_outputs(backbone)
     whole_outputs = tflite_quantisation.operator_outputs(whole)
     translated = {
-        whole_name: ranges[trunk_name]
-        for (_, trunk_name), (_, whole_name) in zip(trunk_outputs, whole_outputs, strict=False)
-        if trunk_name in ranges
+        whole_name: ranges[backbone_name]
+        for (_, backbone_name), (_, whole_name) in zip(backbone_outputs, whole_outputs, strict=False)
+        if backbone_name in ranges
     }
-    return translated, head_scopes(trunk, whole)
+    return translated, head_scopes(backbone, whole)
 
 
-def head_scopes(trunk: bytes, whole: bytes) -> list[str]:
-    """Return the scopes of the operators that the whole network has after the trunk's."""
-    operators = [operator for _, operator in tflite_quantisation.operator_scopes(trunk)]
+def head_scopes(backbone: bytes, whole: bytes) -> list[str]:
+    """Return the scopes of the operators that the whole network has after the backbone's."""
+    operators = [operator for _, operator in tflite_quantisation.operator_scopes(backbone)]
     scopes = tflite_quantisation.operator_scopes(whole)
     assert operators == [operator for _, operator in scopes[: len(operators)]], "one network, converted twice"
     return [scope for scope, _ in scopes[len(operators) :]]

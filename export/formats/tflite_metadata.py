@@ -1,4 +1,4 @@
-"""TFLite metadata: classes, their file, and what the picture must look like, inside the ``.tflite`` itself.
+"""TFLite metadata: classes, their file, and what the image must look like, inside the ``.tflite`` itself.
 
 Readers such as Netron, MediaPipe and the TFLite Task library find a flatbuffer of their metadata schema (identifier
 ``M001``) in the file's buffer ``TFLITE_METADATA``, and the labels as a ZIP archive behind the graph. The schema has not
@@ -29,14 +29,14 @@ RGB = 1
 LABELLED_OUTPUTS = ("logits", "probabilities")
 
 _DESCRIPTIONS = {
-    "image_nhwc": "decoded picture, RGB, stretched with an antialiased bilinear filter; the graph normalises",
-    "feature_map": "features of the same variant's trunk",
+    "image_nhwc": "decoded image, RGB, stretched with an antialiased bilinear filter; the graph normalises",
+    "feature_map": "features of the same variant's backbone",
     "metadata": "age, sex and site of the patient as the manifest describes; zeros: unknown",
     "class_weights": "one-hot class to explain",
     "logits": "logits divided by the calibration temperature, in the order of labels.txt",
     "probabilities": "calibrated probabilities in the order of labels.txt",
     "class_activation_map": "Grad-CAM of the class, not negative, not normalised",
-    "outlier_score": "higher: less like a dermatoscopic picture",
+    "outlier_score": "higher: less like a dermatoscopic image",
 }
 
 

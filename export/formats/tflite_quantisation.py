@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def record_statistics(graph: bytes, images: Iterable[NDArray[np.uint8]], threads: int) -> dict[str, TensorStatistics]:
-    """Run the float graph on pictures of shape (S, S, 3) and return what its float tensors looked like."""
+    """Run the float graph on images of shape (S, S, 3) and return what its float tensors looked like."""
     with warnings.catch_warnings(), capture_output("LiteRT on the float graph"):
         warnings.simplefilter("ignore")  # keeping all tensors costs memory: that is what this is for
         interpreter = Interpreter(model_content=graph, num_threads=threads, experimental_preserve_all_tensors=True)
@@ -69,7 +69,7 @@ def quantise_int8(graph: bytes, ranges: dict[str, Range], float_scopes: Iterable
 
 
 def quantise_dynamic(graph: bytes, float_scopes: Iterable[str] = ()) -> bytes:
-    """Return the file with int8 weights whose activations the engine quantises picture by picture."""
+    """Return the file with int8 weights whose activations the engine quantises image by image."""
     manager = RecipeManager()
     manager.load_quantization_recipe(recipe.dynamic_wi8_afp32())
     _keep_float(manager, float_scopes)

@@ -1,6 +1,6 @@
 """Which range of each inner tensor the 256 levels of an int8 graph shall cover.
 
-Both formats record the float graph's tensors on calibration pictures here and choose by the same rules, so that their
+Both formats record the float graph's tensors on calibration images here and choose by the same rules, so that their
 int8 graphs differ in nothing but the engine's rounding.
 """
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 """Lowest and highest real value that the levels cover."""
 
-SAMPLES_PER_PICTURE = 4096
+SAMPLES_PER_IMAGE = 4096
 LEVELS = 255
 
 
 @dataclass
 class TensorStatistics:
-    """What was seen of one tensor: exact extremes, and evenly spaced values of every picture."""
+    """What was seen of one tensor: exact extremes, and evenly spaced values of every image."""
 
     minimum: float = np.inf
     maximum: float = -np.inf
     samples: list[NDArray[np.float32]] = field(default_factory=list)
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Add one picture's values, of any shape."""
+        """Add one image's values, of any shape."""
         flat = values.reshape(-1)
         self.minimum = min(self.minimum, float(flat.min()))
         self.maximum = max(self.maximum, float(flat.max()))
         # A prime stride meets all channels and positions, where a round one would meet the same channel again.
-        stride = _next_prime(max(1, flat.size // SAMPLES_PER_PICTURE))
+        stride = _next_prime(max(1, flat.size // SAMPLES_PER_IMAGE))
         self.samples.append(flat[::stride].astype(np.float32, copy=True))
 
 

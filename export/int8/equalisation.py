@@ -22,28 +22,28 @@ MOST = 100.0
 
 def equalise(model: nn.Module) -> nn.Module:
     """Return a copy of ``model`` (submodules ``features`` and ``head``) with the same answers and a folded, equalised
-    trunk."""
+    backbone."""
     equalised = copy.deepcopy(model).eval()
-    trunk = fold_for_inference(cast(nn.Module, equalised.features), explicit_padding=False)
-    if isinstance(trunk, fx.GraphModule):
-        pairs = neighbours(trunk)
+    backbone = fold_for_inference(cast(nn.Module, equalised.features), explicit_padding=False)
+    if isinstance(backbone, fx.GraphModule):
+        pairs = neighbours(backbone)
         with torch.no_grad():
             for _ in range(ROUNDS):
                 for first, second in pairs:
                     _equalise_pair(first, second)
-        equalised.features = trunk
+        equalised.features = backbone
     return equalised
 
 
-def neighbours(trunk: fx.GraphModule) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+def neighbours(backbone: fx.GraphModule) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     """Return the pairs of convolutions with a ReLU alone in between, whose tensors nothing else reads."""
-    modules = dict(trunk.named_modules())
+    modules = dict(backbone.named_modules())
 
     def module_of(node: fx.Node) -> nn.Module | None:
         return modules.get(str(node.target)) if node.op == "call_module" else None
 
     pairs = []
-    for node in trunk.graph.nodes:
+    for node in backbone.graph.nodes:
         first, users = module_of(node), list(node.users)
         if not isinstance(first, nn.Conv2d) or len(users) != 1 or not isinstance(module_of(users[0]), nn.ReLU):
             continue

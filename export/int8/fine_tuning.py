@@ -1,8 +1,8 @@
-"""Quantisation-aware fine-tuning: the trunk's weights learn to give the float network's answers in spite of rounding.
+"""Quantisation-aware fine-tuning: the backbone's weights learn to predict as the float network despite rounding.
 
 After Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (CVPR
 2018), with the float network as the teacher (Hinton et al., 2015) in place of labels, so that no more than the
-calibration pictures is needed and Grad-CAM keeps its meaning. Rounding is simulated as the files will do it: weights in
+calibration images is needed and Grad-CAM keeps its meaning. Rounding is simulated as the files will do it: weights in
 levels of -64..64 with one scale per output channel (the coarser of both formats), activations in 256 levels.
 """
 
@@ -32,7 +32,7 @@ LEARNING_RATE = 3e-5
 FEATURE_WEIGHT = 0.1
 """Weight of the feature map's relative squared error beside the divergence of the answers."""
 
-OBSERVED_PICTURES = 64
+OBSERVED_IMAGES = 64
 PASSED_ON = (nn.MaxPool2d, nn.ZeroPad2d, nn.Dropout, nn.Identity)
 """Modules whose output has the levels of their input."""
 
@@ -40,15 +40,15 @@ PASSED_ON = (nn.MaxPool2d, nn.ZeroPad2d, nn.Dropout, nn.Identity)
 def fine_tune(
     model: nn.Module, images: NDArray[np.uint8], metadata: NDArray[np.float32] | None, steps: int
 ) -> nn.Module:
-    """Return a copy of ``model`` (submodules ``features`` and ``head``) whose folded trunk was trained for int8.
+    """Return a copy of ``model`` (submodules ``features`` and ``head``) whose folded backbone was trained for int8.
 
     ``images`` [N,S,S,3] are turned and mirrored at random; ``metadata`` [N,M] goes with them.
     """
     teacher, tuned = model.eval(), copy.deepcopy(model).eval()
-    trunk = fold_for_inference(cast(nn.Module, tuned.features), explicit_padding=False)
-    if not isinstance(trunk, fx.GraphModule):
+    backbone = fold_for_inference(cast(nn.Module, tuned.features), explicit_padding=False)
+    if not isinstance(backbone, fx.GraphModule):
         return tuned
-    student = _with_rounding(trunk)
+    student = _with_rounding(backbone)
     _observe(student, images)
     for convolution in convolutions(student).values():
         parametrize.register_parametrization(convolution, "weight", RoundedWeight())
@@ -66,7 +66,7 @@ def fine_tune(
         schedule.step()
     for convolution in convolutions(student).values():
         parametrize.remove_parametrizations(convolution, "weight", leave_parametrized=False)
-    tuned.features = trunk.requires_grad_(False)  # shares its convolutions with the student
+    tuned.features = backbone.requires_grad_(False)  # shares its convolutions with the student
     return tuned
 
 
@@ -102,9 +102,9 @@ class RoundedActivation(nn.Module):
         return torch.fake_quantize_per_tensor_affine(values, self.scale, self.zero_point, 0, LEVELS)
 
 
-def _with_rounding(trunk: fx.GraphModule) -> fx.GraphModule:
+def _with_rounding(backbone: fx.GraphModule) -> fx.GraphModule:
     """Return a module with the same submodules that rounds every tensor which the int8 files hold in 8 bits."""
-    student = fx.GraphModule(trunk, copy.deepcopy(trunk.graph))
+    student = fx.GraphModule(backbone, copy.deepcopy(backbone.graph))
     modules = dict(student.named_modules())
     for index, node in enumerate(list(student.graph.nodes)):
         if node.op in ("placeholder", "call_module", "call_function", "call_method") and _is_rounded(node, modules):
@@ -130,7 +130,7 @@ def _is_rounded(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 def _observe(student: fx.GraphModule, images: NDArray[np.uint8]) -> None:
     with torch.no_grad():
-        for start in range(0, min(len(images), OBSERVED_PICTURES), BATCH):
+        for start in range(0, min(len(images), OBSERVED_IMAGES), BATCH):
             student(normalise(torch.from_numpy(images[start : start + BATCH])))
     for module in student.modules():
         if isinstance(module, RoundedActivation):

@@ -1,4 +1,4 @@
-"""What each convolution of a float ONNX graph sees on calibration pictures: patches of its input.
+"""What each convolution of a float ONNX graph sees on calibration images: patches of its input.
 
 With their moments the error of rounding a layer's weights can be made small without running the layer again.
 """
@@ -18,8 +18,8 @@ from onnx import ModelProto, NodeProto, numpy_helper
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PICTURES = 48
-PATCHES_PER_PICTURE = 48
+IMAGES = 48
+PATCHES_PER_IMAGE = 48
 DAMPING = 0.01
 """Share of the mean diagonal that is added to the second moment: a few thousand patches do not know all directions."""
 
@@ -54,7 +54,7 @@ class LayerInputs:
 
 
 def record_layer_inputs(model: ModelProto, images: NDArray[np.uint8]) -> dict[str, LayerInputs]:
-    """Run the float graph on the first pictures of [N,S,S,3] and return what every convolution saw, by node name."""
+    """Run the float graph on the first images of [N,S,S,3] and return what every convolution saw, by node name."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
     patches: dict[str, list[NDArray[np.float32]]] = {node.name: [] for node in nodes}
@@ -69,7 +69,7 @@ def record_layer_inputs(model: ModelProto, images: NDArray[np.uint8]) -> dict[st
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(probed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
-    for image in images[:PICTURES]:
+    for image in images[:IMAGES]:
         values = dict(zip(names, session.run(names, {"image_nhwc": image[np.newaxis]}), strict=True))
         for node in nodes:
             kernel = weights[node.input[1]].shape[2:]
@@ -85,7 +85,7 @@ def record_layer_inputs(model: ModelProto, images: NDArray[np.uint8]) -> dict[st
 def _patches(
     node: NodeProto, kernel: tuple[int, ...], values: NDArray[np.float32], generator: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return some patches [G,P,K] of one picture's input [C,H,W]."""
+    """Return some patches [G,P,K] of one image's input [C,H,W]."""
     groups = int(_attribute(node, "group", 1))
     pads = _attribute(node, "pads", [0, 0, 0, 0])
     strides = _attribute(node, "strides", [1, 1])
@@ -95,7 +95,7 @@ def _patches(
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
     windows = windows[:, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
     rows, columns = windows.shape[1:3]
-    chosen = generator.choice(rows * columns, min(rows * columns, PATCHES_PER_PICTURE), replace=False)
+    chosen = generator.choice(rows * columns, min(rows * columns, PATCHES_PER_IMAGE), replace=False)
     patches = windows[:, chosen // columns, chosen % columns]  # [C, P, kh, kw]
     return np.ascontiguousarray(patches.transpose(1, 0, 2, 3).reshape(len(chosen), groups, -1).transpose(1, 0, 2))
 

@@ -1,4 +1,4 @@
-"""Choosing among int8 graphs by what they do to the answers, on pictures that nothing else was fitted on."""
+"""Choosing among int8 graphs by what they do to the answers, on images that nothing else was fitted on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_FLOAT_LAYERS = 4
 MOST_FLOAT_TRIALS = 6
-HARM_PICTURES = 40
+HARM_IMAGES = 40
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Score:
     """How far a graph's answers on the hold-out are from the float graph's.
 
     ``divergence`` is the mean Kullback-Leibler divergence of the probabilities in nats: unlike agreement it also sees
-    the pictures whose answer nearly changed. ``agreement`` and ``accuracy_change`` are fractions.
+    the images whose answer nearly changed. ``agreement`` and ``accuracy_change`` are fractions.
     """
 
     recipe: str
@@ -54,7 +54,7 @@ class Score:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Pictures uint8 [N,S,S,3], their truth [N], and the float model's probabilities float64 [N,7]."""
+    """Images uint8 [N,S,S,3], their truth [N], and the float model's probabilities float64 [N,7]."""
 
     images: NDArray[np.uint8]
     truth: NDArray[np.int64]
@@ -62,14 +62,14 @@ class HoldOut:
     metadata: NDArray[np.float32] | None = None
 
     def first(self, count: int) -> HoldOut:
-        """Return the first pictures alone; they are as evenly spread over the classes as all."""
+        """Return the first images alone; they are as evenly spread over the classes as all."""
         metadata = None if self.metadata is None else self.metadata[:count]
         return HoldOut(self.images[:count], self.truth[:count], self.probabilities[:count], metadata)
 
 
 @dataclass(frozen=True)
 class Int8Material:
-    """What int8 graphs are made from: calibration pictures uint8 [N,S,S,3], what the layers see on them, and the
+    """What int8 graphs are made from: calibration images uint8 [N,S,S,3], what the layers see on them, and the
     hold-out and calibrators to choose by. The hold-out's metadata and probabilities fit the format's head."""
 
     images: NDArray[np.uint8]
@@ -127,7 +127,7 @@ class _Search:
 
     def layers_by_harm(self) -> list[str]:
         """Return the layers by how much better the answers become when one of them alone stays float."""
-        some = self.material.hold_out.first(HARM_PICTURES)
+        some = self.material.hold_out.first(HARM_IMAGES)
         divergences = {}
         for name in self.material.layers:
             graph = self.build(replace(self.best, float_layers=(name,)))

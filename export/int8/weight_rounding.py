@@ -2,11 +2,11 @@
 
 Rounding each weight to its nearest level is not the best that can be done: the error of one weight can be made up for
 by the next ones. :func:`round_weights` does that after Frantar et al., Optimal Brain Compression (NeurIPS 2022), the
-method known as GPTQ, for which the layer's inputs on calibration pictures are enough.
+method known as GPTQ, for which the layer's inputs on calibration images are enough.
 
 ``pair_limit``: x86 processors without VNNI multiply unsigned activations with signed weights by ``vpmaddubsw``, which
 adds two neighbouring products in 16 bits and saturates. With levels of -64..64 the worst sum is 2 · 255 · 64 = 32,640,
-below 32,768, so nothing saturates whatever the picture and whatever two weights are neighbours. (Keeping all 8 bits
+below 32,768, so nothing saturates whatever the image and whatever two weights are neighbours. (Keeping all 8 bits
 and clipping only the pairs that are too large was tried and is worse: on ResNet18's layers it made four to five times
 the error of nearest 8-bit levels, against four times for 7-bit levels and less than twice with compensation.)
 """

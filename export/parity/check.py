@@ -21,7 +21,7 @@ from edge_runtime.bundle.manifest import Manifest, Parity, PatientMetadataSpec, 
 from edge_runtime.bundle.patient import PatientMetadata, encode_patient
 from edge_runtime.classifier import Classifier, calibrated_probabilities
 from edge_runtime.engines import backend
-from export.images import LabelledPictures
+from export.images import LabelledImages
 from export.roles.split_model import grad_cam
 from train.data.dataset import encode_records
 from train.data.records import LesionRecord
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 CHAIN = "features+head"
 MODEL = "model"
-EXPLAINED_PICTURES = 60
+EXPLAINED_IMAGES = 60
 LATENCY_ROUNDS = 30
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The PyTorch model's answers: probabilities float64 [N,7] after temperature, and for the first pictures the
+    """The PyTorch model's answers: probabilities float64 [N,7] after temperature, and for the first images the
     Grad-CAM map float32 [K,h,w] of the answered class by automatic differentiation."""
 
     probabilities: NDArray[np.float64]
@@ -61,33 +61,33 @@ class GraphParity:
     latency_ms: float
 
 
-def reference_answers(model: LesionModel, temperature: float, pictures: LabelledPictures, manifest: Any) -> Reference:
+def reference_answers(model: LesionModel, temperature: float, images: LabelledImages, manifest: Any) -> Reference:
     """Run the model as it was trained: nothing folded, normalised outside, in fp32."""
-    metadata = encode_pictures(pictures.records, manifest)
+    metadata = encode_images(images.records, manifest)
     probabilities, maps = [], []
-    for start in tqdm(range(0, len(pictures), 32), desc="PyTorch reference", disable=not sys.stderr.isatty()):
-        batch = torch.from_numpy(pictures.images[start : start + 32])
+    for start in tqdm(range(0, len(images), 32), desc="PyTorch reference", disable=not sys.stderr.isatty()):
+        batch = torch.from_numpy(images.images[start : start + 32])
         patients = None if metadata is None else torch.from_numpy(metadata[start : start + 32])
         with torch.no_grad():
             feature_map = model.features(normalise(batch))
             logits = model.head(feature_map, patients)
         probabilities.append(calibrated_probabilities(logits.numpy() / temperature))
-        if start < EXPLAINED_PICTURES:
+        if start < EXPLAINED_IMAGES:
             answered = torch.eye(len(CLASS_CODES))[logits.argmax(1)]
             maps.append(grad_cam(model.head, feature_map, answered, patients).detach().numpy())
-    return Reference(np.concatenate(probabilities), np.concatenate(maps)[:EXPLAINED_PICTURES])
+    return Reference(np.concatenate(probabilities), np.concatenate(maps)[:EXPLAINED_IMAGES])
 
 
-def check_bundle(bundle: Path, pictures: LabelledPictures, reference: Reference) -> list[GraphParity]:
-    """Run every variant of a bundle on the pictures, as chain and as one graph."""
+def check_bundle(bundle: Path, images: LabelledImages, reference: Reference) -> list[GraphParity]:
+    """Run every variant of a bundle on the images, as chain and as one graph."""
     manifest = read_manifest(bundle)
     results: list[GraphParity] = []
     for variant in manifest.variants:
         engine, precision = variant.split("-", 1)
         with Classifier.load(bundle, engine=engine, precision=precision) as classifier:
-            results.append(_check_chain(classifier, variant, pictures, reference))
-        results.append(_check_model(bundle, manifest, variant, pictures))
-    return _with_latencies(bundle, manifest, results, pictures.images[0])
+            results.append(_check_chain(classifier, variant, images, reference))
+        results.append(_check_model(bundle, manifest, variant, images))
+    return _with_latencies(bundle, manifest, results, images.images[0])
 
 
 def parity_entry(result: GraphParity, reference: Reference, truth: NDArray[np.int64]) -> Parity:
@@ -106,7 +106,7 @@ def parity_entry(result: GraphParity, reference: Reference, truth: NDArray[np.in
     )
 
 
-def encode_pictures(
+def encode_images(
     records: tuple[LesionRecord, ...], specification: PatientMetadataSpec | None
 ) -> NDArray[np.float32] | None:
     """Return the patients' vectors float32 [N,M], or ``None`` for a model without patient metadata."""
@@ -121,11 +121,11 @@ def map_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> flo
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _check_chain(classifier: Classifier, variant: str, pictures: LabelledPictures, reference: Reference) -> GraphParity:
+def _check_chain(classifier: Classifier, variant: str, images: LabelledImages, reference: Reference) -> GraphParity:
     probabilities, correlations = [], []
     specification = classifier.manifest.patient_metadata
-    rows = zip(pictures.images, pictures.records, strict=True)
-    for index, (image, record) in enumerate(_progress(rows, f"{variant} {CHAIN}", len(pictures))):
+    rows = zip(images.images, images.records, strict=True)
+    for index, (image, record) in enumerate(_progress(rows, f"{variant} {CHAIN}", len(images))):
         explained = index < len(reference.maps)
         prediction = classifier.predict(
             image,
@@ -141,12 +141,12 @@ def _check_chain(classifier: Classifier, variant: str, pictures: LabelledPicture
     return GraphParity(variant, CHAIN, np.array(probabilities), tuple(correlations), size, 0.0)
 
 
-def _check_model(bundle: Path, manifest: Manifest, variant: str, pictures: LabelledPictures) -> GraphParity:
+def _check_model(bundle: Path, manifest: Manifest, variant: str, images: LabelledImages) -> GraphParity:
     graph = manifest.graph(_model_file(manifest, variant))
     run = backend(graph.format).load_graph(read_verified(bundle, graph), 1, 1)
-    metadata = encode_pictures(pictures.records, manifest.patient_metadata)
+    metadata = encode_images(images.records, manifest.patient_metadata)
     probabilities = []
-    for index, image in enumerate(_progress(pictures.images, f"{variant} {MODEL}", len(pictures))):
+    for index, image in enumerate(_progress(images.images, f"{variant} {MODEL}", len(images))):
         probabilities.append(run(_inputs(image, metadata, index))["probabilities"][0].astype(np.float64))
     return GraphParity(variant, MODEL, np.array(probabilities), (), graph.size_bytes, 0.0)
 
@@ -154,7 +154,7 @@ def _check_model(bundle: Path, manifest: Manifest, variant: str, pictures: Label
 def _with_latencies(
     bundle: Path, manifest: Manifest, results: list[GraphParity], image: NDArray[np.uint8]
 ) -> list[GraphParity]:
-    """Measure one thread, one picture at a time, in turns, so that a busy moment strikes all graphs alike."""
+    """Measure one thread, one image at a time, in turns, so that a busy moment strikes all graphs alike."""
     latencies = median_latencies([graph_runner(bundle, manifest, result) for result in results], image)
     return [
         GraphParity(
@@ -170,7 +170,7 @@ def _with_latencies(
 
 
 def median_latencies(runners: list[Any], image: NDArray[np.uint8]) -> list[float]:
-    """Return milliseconds per run of one picture [S,S,3], the runners taken in turns."""
+    """Return milliseconds per run of one image [S,S,3], the runners taken in turns."""
     timings: list[list[float]] = [[] for _ in runners]
     for _ in range(LATENCY_ROUNDS):
         for run, times in zip(runners, timings, strict=True):
@@ -181,7 +181,7 @@ def median_latencies(runners: list[Any], image: NDArray[np.uint8]) -> list[float
 
 
 def graph_runner(bundle: Path, manifest: Manifest, result: GraphParity) -> Any:
-    """Return a function from a picture [S,S,3] to the answer of one graph chain, on one thread."""
+    """Return a function from an image [S,S,3] to the answer of one graph chain, on one thread."""
     files = manifest.variants[result.variant]
     metadata = None
     if manifest.patient_metadata is not None:

@@ -1,4 +1,4 @@
-"""Both routes to TFLite, litert-torch and onnx2tf, judged by the same pictures and timed in turns."""
+"""Both routes to TFLite, litert-torch and onnx2tf, judged by the same images and timed in turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from export.configuration import TFLITE_ROUTES
 from export.parity.check import GraphParity, Reference, check_bundle, graph_runner, median_latencies, parity_entry
 
 if TYPE_CHECKING:
-    from export.images import LabelledPictures
+    from export.images import LabelledImages
 
 
 def other_route(route: str) -> str:
@@ -23,7 +23,7 @@ def other_route(route: str) -> str:
 def compare_routes(
     bundles: dict[str, Path],
     results: list[GraphParity],
-    pictures: LabelledPictures,
+    images: LabelledImages,
     reference: Reference,
 ) -> list[dict[str, Any]]:
     """Return one entry per TFLite variant and role for ``report.json``.
@@ -33,18 +33,18 @@ def compare_routes(
     they agree and how far apart their probabilities are at most.
     """
     (first, bundle), (second, other_bundle) = bundles.items()
-    others = {(result.variant, result.role): result for result in check_bundle(other_bundle, pictures, reference)}
+    others = {(result.variant, result.role): result for result in check_bundle(other_bundle, images, reference)}
     pairs = [(result, others[result.variant, result.role]) for result in results if result.variant[:6] == "tflite"]
     runners = [
         graph_runner(folder, read_manifest(folder), result)
         for pair in pairs
         for folder, result in zip((bundle, other_bundle), pair, strict=True)
     ]
-    milliseconds = iter(median_latencies(runners, pictures.images[0]))
+    milliseconds = iter(median_latencies(runners, images.images[0]))
     entries = []
     for pair in pairs:
         routes = {
-            route: {**_figures(result, reference, pictures), "latency_ms": next(milliseconds)}
+            route: {**_figures(result, reference, images), "latency_ms": next(milliseconds)}
             for route, result in zip((first, second), pair, strict=True)
         }
         one, two = (result.probabilities for result in pair)
@@ -60,8 +60,8 @@ def compare_routes(
     return entries
 
 
-def _figures(result: GraphParity, reference: Reference, pictures: LabelledPictures) -> dict[str, Any]:
-    entry = parity_entry(result, reference, pictures.truth)
+def _figures(result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:
+    entry = parity_entry(result, reference, images.truth)
     return {
         "size_bytes": entry.size_bytes,
         "top1_agreement": entry.top1_agreement,

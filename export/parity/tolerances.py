@@ -30,7 +30,7 @@ def broken_tolerances(
     """Return one line for every tolerance that a graph chain breaks; none when it passes.
 
     A demo's validation part is so small that a graph just within a bar would miss it by chance, so there every bar on
-    a share of pictures is widened by three standard errors of that share.
+    a share of images is widened by three standard errors of that share.
     """
     where = f"{result.variant} {result.role}"
     precision = result.variant.split("-", 1)[1]
@@ -39,7 +39,7 @@ def broken_tolerances(
     slack = DEMO_STANDARD_ERRORS * math.sqrt((1 - agreement) / len(truth)) if demo else 0.0
     broken = []
     if entry.top1_agreement < agreement - slack:
-        broken.append(f"{where}: agrees on {entry.top1_agreement:.2%} of pictures, expected {agreement - slack:.2%}")
+        broken.append(f"{where}: agrees on {entry.top1_agreement:.2%} of images, expected {agreement - slack:.2%}")
     if exact:
         largest = (
             tolerances.fp32_probability_difference if precision == "fp32" else tolerances.fp16_probability_difference
@@ -65,7 +65,7 @@ def broken_tolerances(
 
 
 def recall_changes(result: GraphParity, reference: Reference, truth: NDArray[np.int64]) -> dict[str, tuple[int, int]]:
-    """Return by class how many pictures more (or fewer, negative) are recognised, and how many pictures it has."""
+    """Return by class how many images more (or fewer, negative) are recognised, and how many images it has."""
     gained = (result.probabilities.argmax(1) == truth).astype(int) - (reference.probabilities.argmax(1) == truth)
     return {
         code: (int(gained[truth == index].sum()), int((truth == index).sum())) for index, code in enumerate(CLASS_CODES)
@@ -79,5 +79,5 @@ def _broken_recalls(
     for code, (change, count) in recall_changes(result, reference, truth).items():
         allowed = max(tolerances.recall_loss_images, tolerances.recall_loss * count)
         if -change > allowed:
-            broken.append(f"{where}: {-change} of {count} pictures of {code} are lost, expected {allowed:.0f} at most")
+            broken.append(f"{where}: {-change} of {count} images of {code} are lost, expected {allowed:.0f} at most")
     return broken

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_runtime.bundle.manifest import Manifest
 from export.configuration import Tolerances
-from export.images import LabelledPictures
+from export.images import LabelledImages
 from export.int8.recipe_search import Score
 from export.parity.check import GraphParity, Reference
 from export.parity.tolerances import recall_changes
@@ -28,7 +28,7 @@ def build_report(
     manifest: Manifest,
     results: list[GraphParity],
     reference: Reference,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     scores: dict[str, list[Score]],
     tolerances: Tolerances,
     broken: list[str],
@@ -54,7 +54,7 @@ def build_report(
             },
             "int8_recipes": {name: [asdict(score) for score in tried] for name, tried in scores.items()},
             "chains": [
-                _chain(msgspec.to_builtins(entry), result, reference, pictures)
+                _chain(msgspec.to_builtins(entry), result, reference, images)
                 for entry, result in zip(manifest.measured.parity, results, strict=True)
             ],
         }
@@ -69,7 +69,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
 
 
 def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CHANGED) -> list[tuple[int, float]]:
-    """Return the pictures whose probabilities changed most, as (position, largest difference), the worst first."""
+    """Return the images whose probabilities changed most, as (position, largest difference), the worst first."""
     differences = np.abs(result.probabilities - reference.probabilities).max(axis=1)
     return [(index, float(differences[index])) for index in np.argsort(-differences, kind="stable")[:count].tolist()]
 
@@ -84,11 +84,9 @@ def processor_name() -> str:
     return names[0] if names and names[0] else platform.machine()
 
 
-def _chain(
-    entry: dict[str, Any], result: GraphParity, reference: Reference, pictures: LabelledPictures
-) -> dict[str, Any]:
-    lesions = [record.lesion_id for record in pictures.records]
-    intervals = paired_intervals(pictures.truth, result.probabilities, reference.probabilities, lesions)
+def _chain(entry: dict[str, Any], result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:
+    lesions = [record.lesion_id for record in images.records]
+    intervals = paired_intervals(images.truth, result.probabilities, reference.probabilities, lesions)
     return {
         **entry,
         "intervals": {
@@ -97,19 +95,19 @@ def _chain(
             "balanced_accuracy_change": intervals["balanced_accuracy"],
         },
         "recognised_more_or_fewer": {
-            code: {"pictures": count, "change": change, "recall_change": intervals[f"sensitivity/{code}"]}
-            for code, (change, count) in recall_changes(result, reference, pictures.truth).items()
+            code: {"images": count, "change": change, "recall_change": intervals[f"sensitivity/{code}"]}
+            for code, (change, count) in recall_changes(result, reference, images.truth).items()
         },
         "explain_correlation": [round(value, 5) for value in result.explain_correlation],
         "most_changed": [
-            {"image_id": pictures.records[index].image_id, "probability_difference": round(difference, 5)}
+            {"image_id": images.records[index].image_id, "probability_difference": round(difference, 5)}
             for index, difference in most_changed(result, reference)
         ],
     }
 
 
 def parity_table(manifest: Manifest, results: list[GraphParity]) -> str:
-    """Return one line per graph chain, against PyTorch on the validation pictures."""
+    """Return one line per graph chain, against PyTorch on the validation images."""
     head = ("variant", "graphs", "agree", "max Δp", "Δacc", "Δbal.acc", "Grad-CAM r", "MB", "ms")
     rows = [head]
     for entry, result in zip(manifest.measured.parity, results, strict=True):
@@ -137,7 +135,7 @@ def parity_table(manifest: Manifest, results: list[GraphParity]) -> str:
     ]
     measured = manifest.measured
     title = (
-        f"{manifest.name}: against PyTorch on {measured.images} pictures of {measured.split} "
+        f"{manifest.name}: against PyTorch on {measured.images} images of {measured.split} "
         f"(accuracy {measured.accuracy:.2%}, balanced accuracy {measured.balanced_accuracy:.2%}); "
         "changes in points, milliseconds on one thread"
     )

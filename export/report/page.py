@@ -1,4 +1,4 @@
-"""``report.json`` as one HTML file that fetches nothing; only the run's own copy shows pictures."""
+"""``report.json`` as one HTML file that fetches nothing; only the run's own copy shows images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def render_page(
     instruction_sets: dict[str, Any] | None = None,
     cases: dict[str, list[dict[str, Any]]] | None = None,
 ) -> str:
-    """Return the page. ``report`` is the tree of ``report.json``; ``cases`` are pictures to show by variant."""
+    """Return the page. ``report`` is the tree of ``report.json``; ``cases`` are images to show by variant."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

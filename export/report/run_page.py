@@ -1,6 +1,6 @@
-"""The report beside the training run: the bundle's page with the pictures that quantising changed most.
+"""The report beside the training run: the bundle's page with the images that quantising changed most.
 
-Patients' pictures must not travel with a bundle, so they are shown here alone, in a folder that git ignores.
+Patients' images must not travel with a bundle, so they are shown here alone, in a folder that git ignores.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError
 from edge_runtime.imaging.overlay import render_overlay, render_side_by_side
 from edge_runtime.prediction import Prediction
-from export.images import LabelledPictures
+from export.images import LabelledImages
 from export.parity.check import CHAIN, GraphParity, Reference, map_correlation
 from export.report.data import most_changed
 from export.report.page import PAGE_NAME, render_page
@@ -29,7 +29,7 @@ from train.report.page import data_url, encode_jpeg
 
 FOLDER_NAME = "export-report"
 SHOWN = 6
-"""Pictures per variant."""
+"""Images per variant."""
 
 
 def write_run_report(
@@ -39,14 +39,14 @@ def write_run_report(
     report: dict[str, Any],
     results: list[GraphParity],
     reference: Reference,
-    pictures: LabelledPictures,
+    images: LabelledImages,
 ) -> Path | None:
     """Write ``<run>/export-report/report.html`` and return it, or ``None`` when the run's folder cannot be written.
 
     The bundle must still hold its fp32 variants. A report that cannot be written is no reason to refuse a bundle.
     """
     cases = {
-        result.variant: _cases(bundle, result, reference, pictures)
+        result.variant: _cases(bundle, result, reference, images)
         for result in results
         if result.role == CHAIN and result.variant.endswith(("int8", "dynamic"))
     }
@@ -59,7 +59,7 @@ def write_run_report(
     return path
 
 
-def _cases(bundle: Path, result: GraphParity, reference: Reference, pictures: LabelledPictures) -> list[dict[str, Any]]:
+def _cases(bundle: Path, result: GraphParity, reference: Reference, images: LabelledImages) -> list[dict[str, Any]]:
     engine, precision = result.variant.split("-", 1)
     with (
         Classifier.load(bundle, engine=engine, precision="fp32") as exact,
@@ -67,7 +67,7 @@ def _cases(bundle: Path, result: GraphParity, reference: Reference, pictures: La
     ):
         cases = []
         for index, difference in most_changed(result, reference, SHOWN):
-            image, record = pictures.images[index], pictures.records[index]
+            image, record = images.images[index], images.records[index]
             code = CLASS_CODES[int(reference.probabilities[index].argmax())]
             before, after = (_explain(classifier, image, record, code) for classifier in (exact, quantised))
             cases.append({"image_id": record.image_id, "truth": CLASS_CODES[record.label], "difference": difference,
@@ -95,5 +95,5 @@ def _compare(image: np.ndarray, before: Prediction, after: Prediction) -> dict[s
         "after": after.label,
         "after_probability": after.confidence,
         "correlation": map_correlation(maps[0], maps[1]),
-        "picture": data_url(encode_jpeg(panels), "image/jpeg"),
+        "image": data_url(encode_jpeg(panels), "image/jpeg"),
     }

@@ -38,23 +38,23 @@ class RoleGraph:
 class FeaturesGraph(nn.Module):
     """``image_nhwc`` uint8 [N,S,S,3] → ``feature_map`` float32, normalising inside.
 
-    With ``picture_layout`` NCHW the picture is taken as [N,3,S,S]: for converters that turn every input themselves.
+    With ``image_layout`` NCHW the image is taken as [N,3,S,S]: for converters that turn every input themselves.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: nn.Module, layout: Layout, picture_layout: Layout = "NHWC") -> None:
+    def __init__(self, features: nn.Module, layout: Layout, image_layout: Layout = "NHWC") -> None:
         super().__init__()
         self.features = features
         self.layout = layout
-        self.picture_layout = picture_layout
+        self.image_layout = image_layout
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN))
         self.register_buffer("scale", 1 / (255 * torch.tensor(IMAGENET_STD)))
 
     def forward(self, image_nhwc: Tensor) -> dict[str, Tensor]:
         image = image_nhwc.to(torch.float32)
-        if self.picture_layout == "NCHW":
+        if self.image_layout == "NCHW":
             normalised = (image - self.mean[:, None, None]) * self.scale[:, None, None]
         else:
             normalised = ((image - self.mean) * self.scale).permute(0, 3, 1, 2)
@@ -128,7 +128,7 @@ def split_model(
 ) -> dict[Role, RoleGraph]:
     """Return the four roles of ``model`` (submodules ``features`` and ``head``) with example inputs.
 
-    ``size`` is the picture's side in pixels, ``metadata_size`` the length of the patient vector, 0 for none.
+    ``size`` is the image's side in pixels, ``metadata_size`` the length of the patient vector, 0 for none.
     ``explicit_padding`` is what :func:`fold_for_inference` takes; by default what the layout's format needs.
     """
     padding = layout == "NHWC" if explicit_padding is None else explicit_padding
@@ -152,8 +152,8 @@ def split_model(
     return {graph.role: graph for graph in graphs}
 
 
-def with_channels_first_picture(graphs: dict[Role, RoleGraph]) -> dict[Role, RoleGraph]:
-    """Return the same roles, with the picture as [1,3,S,S] in those that take one."""
+def with_channels_first_image(graphs: dict[Role, RoleGraph]) -> dict[Role, RoleGraph]:
+    """Return the same roles, with the image as [1,3,S,S] in those that take one."""
     features = cast(FeaturesGraph, graphs["features"].module)
     turned = FeaturesGraph(features.features, features.layout, "NCHW").eval()
     modules = {"features": turned, "model": ModelGraph(turned, head_of(graphs)).eval()}

@@ -1,6 +1,6 @@
 """Install the wheel in an emulated Debian arm64 and hold its answers against this machine's.
 
-    python tests/arm64/run_arm64.py [--bundle models/ham10000-resnet18] [--log docs/arm64.log] PICTURE...
+    python tests/arm64/run_arm64.py [--bundle models/ham10000-resnet18] [--log docs/arm64.log] IMAGE...
 
 Needs root, Debian's ``debootstrap`` and ``qemu-user-static``, and the package mirrors; minutes long, so it is outside
 the default tests. Nothing is registered with the kernel: packages are unpacked without running their scripts, and the
@@ -41,13 +41,13 @@ def main() -> int:
         unpack_debian(root, options.release)
     install_wheel(root, options.work, RELEASES[options.release])
     source = find_bundle(options.bundle)
-    bundle, pictures = copy_inputs(root, source, options.pictures)
-    report(lines, f"bundle {source.name}, {len(pictures)} pictures, Debian {options.release}")
+    bundle, images = copy_inputs(root, source, options.images)
+    report(lines, f"bundle {source.name}, {len(images)} images, Debian {options.release}")
     report(lines, run_arm64(root, options.release, "-c", "import platform; print(platform.platform())").strip())
     report(lines, run_arm64(root, options.release, "-m", "edge_runtime", "info", "--bundle", bundle).strip())
     failures = 0
     for variant in sorted(read_manifest(source).variants):
-        failures += compare(root, options, bundle, pictures, *variant.split("-"), lines)
+        failures += compare(root, options, bundle, images, *variant.split("-"), lines)
     report(lines, "FAILED" if failures else "all labels the same and all probabilities within the tolerance")
     if options.log:
         options.log.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,7 +57,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("pictures", nargs="*", type=Path, default=[REPOSITORY / "tests/fixtures/golden.jpg"])
+    parser.add_argument("images", nargs="*", type=Path, default=[REPOSITORY / "tests/fixtures/golden.jpg"])
     parser.add_argument("--bundle", help="bundle to run (default: as the command line finds it)")
     parser.add_argument("--release", choices=sorted(RELEASES), default="bookworm", help="Debian release to emulate")
     parser.add_argument(
@@ -114,14 +114,14 @@ def install_wheel(root: Path, work: Path, python: str) -> None:
     )  # fmt: skip
 
 
-def copy_inputs(root: Path, bundle: Path, pictures: list[Path]) -> tuple[str, list[str]]:
-    """Copy bundle and pictures into the root; return their paths there."""
+def copy_inputs(root: Path, bundle: Path, images: list[Path]) -> tuple[str, list[str]]:
+    """Copy bundle and images into the root; return their paths there."""
     shutil.rmtree(root / "data", ignore_errors=True)
     shutil.copytree(bundle, root / "data/bundle")
     names = []
-    for number, picture in enumerate(pictures):
-        name = f"/data/{number}-{picture.name}"
-        shutil.copy(picture, root / name.lstrip("/"))
+    for number, image in enumerate(images):
+        name = f"/data/{number}-{image.name}"
+        shutil.copy(image, root / name.lstrip("/"))
         names.append(name)
     return "/data/bundle", names
 
@@ -138,16 +138,16 @@ def run_arm64(root: Path, release: str, *arguments: str) -> str:
 
 
 def compare(
-    root: Path, options: argparse.Namespace, bundle: str, pictures: list[str], engine: str, precision: str,
+    root: Path, options: argparse.Namespace, bundle: str, images: list[str], engine: str, precision: str,
     lines: list[str],
 ) -> int:  # fmt: skip
-    """Predict all pictures there and here; report and count the disagreements."""
+    """Predict all images there and here; report and count the disagreements."""
     flags = ["--engine", engine, "--precision", precision, "--threads", "1", "--json"]
     started = time.monotonic()
-    there = run_arm64(root, options.release, "-m", "edge_runtime", "predict", *pictures, "--bundle", bundle, *flags)
+    there = run_arm64(root, options.release, "-m", "edge_runtime", "predict", *images, "--bundle", bundle, *flags)
     seconds = time.monotonic() - started
     here = subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "predict", *[str(root) + picture for picture in pictures], "--bundle",
+        [sys.executable, "-m", "edge_runtime", "predict", *[str(root) + image for image in images], "--bundle",
          str(root) + bundle, *flags],
         capture_output=True, text=True, check=True, cwd=REPOSITORY,
     ).stdout  # fmt: skip

@@ -1,4 +1,4 @@
-"""One picture travels the whole way: demo folder → two training steps → bundle → device → page's API."""
+"""One image travels the whole way: demo folder → two training steps → bundle → device → page's API."""
 
 from __future__ import annotations
 
@@ -97,17 +97,17 @@ def test_engines_agree_on_the_exported_model(chain: dict[str, Path]) -> None:
 
 
 def test_device_and_web_give_the_same_answer(chain: dict[str, Path]) -> None:
-    picture = demo_picture(chain)
+    image_path = demo_picture(chain)
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     output = run_module(
-        "edge_runtime", "predict", picture, "--bundle", chain["bundle"], "--engine", "tflite", "--json",
+        "edge_runtime", "predict", image_path, "--bundle", chain["bundle"], "--engine", "tflite", "--json",
         environment=environment,
     )  # fmt: skip
     from_device = json.loads(output)
     client = create_app(WebConfiguration(bundle=chain["bundle"])).test_client()
     response = client.post(
         "/api/v1/predict",
-        data={"image": (io.BytesIO(picture.read_bytes()), "x.jpg"), "engine": "tflite", "explain": "1"},
+        data={"image": (io.BytesIO(image_path.read_bytes()), "x.jpg"), "engine": "tflite", "explain": "1"},
     )
     assert response.status_code == 200, response.get_data(as_text=True)
     from_web = response.get_json()
@@ -122,18 +122,18 @@ def test_what_is_known_of_the_patient_reaches_the_answer_everywhere(chain: dict[
     specification = read_manifest(chain["bundle"]).patient_metadata
     assert specification is not None
     assert {"female", "male"} <= set(specification.sexes)
-    picture, site = demo_picture(chain), specification.sites[0]
+    image_path, site = demo_picture(chain), specification.sites[0]
     patients: list[dict[str, str]] = [{}, {"age": "80", "sex": "male", "site": site}, {"sex": "male"}]
     client = create_app(WebConfiguration(bundle=chain["bundle"])).test_client()
     answers = []
     for patient in patients:
         flags = [word for name, value in patient.items() for word in (f"--{name}", value)]
         output = run_module(
-            "edge_runtime", "predict", picture, "--bundle", chain["bundle"], "--engine", "onnx", "--json", *flags,
+            "edge_runtime", "predict", image_path, "--bundle", chain["bundle"], "--engine", "onnx", "--json", *flags,
             environment={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
         answers.append(json.loads(output)["probabilities"])
-        image = (io.BytesIO(picture.read_bytes()), "x.jpg")
+        image = (io.BytesIO(image_path.read_bytes()), "x.jpg")
         response = client.post("/api/v1/predict", data={"image": image, "engine": "onnx", **patient})
         assert response.get_json()["probabilities"] == pytest.approx(answers[-1], abs=1e-6)
     values = np.array([list(answer.values()) for answer in answers])

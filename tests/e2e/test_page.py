@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASSES
 from edge_runtime.imaging.overlay import render_heat
-from tests.conftest import TINY_BUNDLE, blob_picture
+from tests.conftest import TINY_BUNDLE, blob_image
 
 OpenPage = Callable[..., Page]
 
@@ -173,7 +173,7 @@ def test_no_request_leaves_the_server_and_the_first_paint_waits_for_little(open_
 
 def test_tiff_is_shown_although_browsers_cannot(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page()
-    blob_picture(320, 240).save(tmp_path / "lesion.tif")
+    blob_image(320, 240).save(tmp_path / "lesion.tif")
     choose(page, tmp_path / "lesion.tif")
     expect(page.locator("#engine")).not_to_be_empty()
     assert page.locator("#picture").evaluate("image => image.decode().then(() => image.naturalWidth)") == 224

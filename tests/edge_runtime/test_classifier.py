@@ -18,7 +18,7 @@ from edge_runtime.engines import installed_engines
 from edge_runtime.engines import selection as engine_choice
 from edge_runtime.engines.selection import choose_engine
 from edge_runtime.errors import EngineError, ImageError
-from tests.conftest import REFERENCE_BUNDLE, blob_picture, encoded
+from tests.conftest import REFERENCE_BUNDLE, blob_image, encoded
 
 ENGINES = installed_engines()
 
@@ -31,7 +31,7 @@ def classifier(request: pytest.FixtureRequest, tiny_bundle: Path) -> Any:
 
 
 def test_prediction(classifier: Classifier) -> None:
-    prediction = classifier.predict(blob_picture())
+    prediction = classifier.predict(blob_image())
     assert tuple(prediction.probabilities) == CLASS_CODES
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
@@ -42,55 +42,53 @@ def test_prediction(classifier: Classifier) -> None:
     assert prediction.to_json("a.jpg")["image"] == "a.jpg"
 
 
-def test_path_bytes_picture_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
-    picture = blob_picture()
+def test_path_bytes_image_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
+    image = blob_image()
     path = tmp_path / "a.png"
-    picture.save(path)
-    answers = [
-        classifier.predict(source) for source in (picture, path, str(path), path.read_bytes(), np.array(picture))
-    ]
+    image.save(path)
+    answers = [classifier.predict(source) for source in (image, path, str(path), path.read_bytes(), np.array(image))]
     assert all(answer.probabilities == answers[0].probabilities for answer in answers)
 
 
 def test_all_variants_agree(tiny_bundle: Path) -> None:
-    picture = blob_picture(seed=5)
+    image = blob_image(seed=5)
     answers = [
-        list(Classifier.load(tiny_bundle, engine=engine, precision=precision).predict(picture).probabilities.values())
+        list(Classifier.load(tiny_bundle, engine=engine, precision=precision).predict(image).probabilities.values())
         for engine in ENGINES
         for precision in ("int8", "fp32")
     ]
     assert np.ptp(answers, axis=0).max() < 0.02
     assert (
         np.ptp(answers, axis=1).min() > 0.05
-    )  # the pictures' answers differ between classes, so agreement means something
+    )  # the images' answers differ between classes, so agreement means something
 
 
 def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) -> None:
     """Grad-CAM of a pooled linear head: the sum of the logit's map over positions is the logit's linear part."""
-    prediction = classifier.predict(blob_picture(seed=2), explain=True)
+    prediction = classifier.predict(blob_image(seed=2), explain=True)
     assert prediction.explained_class == prediction.label
     assert prediction.class_activation_map is not None
     assert prediction.class_activation_map.shape == (7, 7)
     assert prediction.class_activation_map.min() >= 0
     assert "explain" in prediction.timing_ms
-    maps = [classifier.predict(blob_picture(seed=2), explain_class=code).class_activation_map for code in CLASS_CODES]
+    maps = [classifier.predict(blob_image(seed=2), explain_class=code).class_activation_map for code in CLASS_CODES]
     assert len({array.tobytes() for array in maps if array is not None}) > 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("views", [4, 8])
 def test_views_are_averaged_as_probabilities(engine: str, views: int) -> None:
-    """With the reference bundle: the tiny one's network answers a turned picture as the upright one."""
-    picture = np.array(blob_picture(seed=3).resize((224, 224)))
-    quarters = [np.rot90(picture, count) for count in range(4)]
+    """With the reference bundle: the tiny one's network answers a turned image as the upright one."""
+    image = np.array(blob_image(seed=3).resize((224, 224)))
+    quarters = [np.rot90(image, count) for count in range(4)]
     shown = quarters if views == 4 else [*quarters, *(quarter[:, ::-1] for quarter in quarters)]
     with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1) as single:
         separate = [single.predict(np.ascontiguousarray(view), explain=True) for view in shown]
     expected = np.mean([list(answer.probabilities.values()) for answer in separate], axis=0)
     with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1, views=views) as classifier:
-        alone = classifier.predict(picture)
-        upright = classifier.predict(picture, explain_class=separate[0].label)
-        batch = classifier.predict_batch([picture[:, ::-1].copy(), picture])
+        alone = classifier.predict(image)
+        upright = classifier.predict(image, explain_class=separate[0].label)
+        batch = classifier.predict_batch([image[:, ::-1].copy(), image])
     assert list(alone.probabilities.values()) == pytest.approx(expected, abs=1e-9)
     assert batch[1].probabilities == pytest.approx(alone.probabilities, abs=1e-5)
     assert list(alone.probabilities.values()) != pytest.approx(list(separate[0].probabilities.values()), abs=1e-3)
@@ -106,33 +104,33 @@ def test_a_wrong_number_of_views(tiny_bundle: Path) -> None:
 
 def test_unknown_class_to_explain(classifier: Classifier) -> None:
     with pytest.raises(EngineError, match="unknown class 'wart', expected one of akiec bcc"):
-        classifier.predict(blob_picture(), explain_class="wart")
+        classifier.predict(blob_image(), explain_class="wart")
 
 
 def test_eight_threads_share_one_classifier(classifier: Classifier) -> None:
-    pictures = [blob_picture(seed=seed) for seed in range(8)]
-    expected = [classifier.predict(picture).probabilities for picture in pictures]
+    images = [blob_image(seed=seed) for seed in range(8)]
+    expected = [classifier.predict(image).probabilities for image in images]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda picture: classifier.predict(picture).probabilities, pictures * 8))
+        found = list(pool.map(lambda image: classifier.predict(image).probabilities, images * 8))
     assert found == expected * 8
 
 
-def test_predict_many_keeps_order_and_goes_on_after_a_bad_picture(classifier: Classifier) -> None:
-    sources = [encoded(blob_picture(seed=seed)) for seed in range(20)]
-    sources[7] = b"not a picture"
+def test_predict_many_keeps_order_and_goes_on_after_a_bad_image(classifier: Classifier) -> None:
+    sources = [encoded(blob_image(seed=seed)) for seed in range(20)]
+    sources[7] = b"not an image"
     answers = list(classifier.predict_many(iter(sources)))
     assert [source for source, _ in answers] == sources
     assert isinstance(answers[7][1], ImageError)
     assert answers[8][1].probabilities == classifier.predict(sources[8]).probabilities  # type: ignore[union-attr]
 
 
-def test_predict_many_holds_few_pictures(classifier: Classifier) -> None:
+def test_predict_many_holds_few_images(classifier: Classifier) -> None:
     taken = []
 
     def endless() -> Any:
         while True:
             taken.append(1)
-            yield encoded(blob_picture())
+            yield encoded(blob_image())
 
     answers = classifier.predict_many(endless())
     next(answers)
@@ -144,17 +142,17 @@ def test_closed_classifier(tiny_bundle: Path) -> None:
     classifier = Classifier.load(tiny_bundle, engine=ENGINES[0])
     classifier.close()
     with pytest.raises(EngineError, match="this classifier is closed"):
-        classifier.predict(blob_picture())
+        classifier.predict(blob_image())
 
 
 def test_not_sure_below_the_threshold(classifier: Classifier) -> None:
     import msgspec
 
-    confidence = classifier.predict(blob_picture()).confidence
+    confidence = classifier.predict(blob_image()).confidence
     for threshold, verdict in ((confidence + 0.01, "not_sure"), (confidence - 0.01, "diagnosis")):
         thresholds = Thresholds(not_sure_below=threshold, coverage=0.9)
         classifier.manifest = msgspec.structs.replace(classifier.manifest, thresholds=thresholds)
-        answer = classifier.predict(blob_picture())
+        answer = classifier.predict(blob_image())
         assert answer.verdict == verdict
         assert any("not sure" in warning for warning in answer.warnings) == (verdict == "not_sure")
 

@@ -24,9 +24,9 @@ from edge_runtime.engines.external_data import refuse_external_data
 from edge_runtime.engines.quiet import without_information_lines
 from edge_runtime.errors import EngineError, run_command_line
 from edge_runtime.imaging.preprocessing import load_image_hwc
-from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
+from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image, encoded
 
-JPEG = encoded(blob_picture(), quality=80)
+JPEG = encoded(blob_image(), quality=80)
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -155,10 +155,10 @@ def test_warnings_of_an_engine_are_not_lost(capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("engine", installed_engines())
 def test_batch_answers_are_the_single_answers(engine: str) -> None:
     with Classifier.load(TINY_BUNDLE, engine=engine, precision="fp32", threads=1) as classifier:
-        pictures = [blob_picture(seed=seed) for seed in range(5)]
-        batch = classifier.predict_batch(pictures, explain=True)
-        for picture, answer in zip(pictures, batch, strict=True):
-            single = classifier.predict(picture, explain=True)
+        images = [blob_image(seed=seed) for seed in range(5)]
+        batch = classifier.predict_batch(images, explain=True)
+        for image, answer in zip(images, batch, strict=True):
+            single = classifier.predict(image, explain=True)
             assert answer.label == single.label
             assert answer.probabilities == pytest.approx(single.probabilities, abs=1e-6)
             assert answer.class_activation_map is not None

@@ -26,20 +26,20 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_folder_and_a_parquet_file_give_the_answers_of_folder_mode(
-    picture_folder: Path, tiny_bundle: Path, tmp_path: Path
+    image_folder: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     import pyarrow
     import pyarrow.parquet
 
     engine = installed_engines()[0]
     flags = ("--bundle", tiny_bundle, "--engine", engine)
-    lines = run("edge_runtime", "predict", picture_folder, *flags, "--json", "--threads", "1").stdout.splitlines()
+    lines = run("edge_runtime", "predict", image_folder, *flags, "--json", "--threads", "1").stdout.splitlines()
     expected = {line["image"]: line["probabilities"] for line in map(json.loads, lines)}
     names = [*expected, "damaged.jpg"]
-    data = [Path(name).read_bytes() for name in expected] + [b"no picture"]
+    data = [Path(name).read_bytes() for name in expected] + [b"no image"]
     archive = tmp_path / "archive.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"image": names, "bytes": data}), archive)
-    for source, status in ((picture_folder, 0), (archive, 1)):
+    for source, status in ((image_folder, 0), (archive, 1)):
         output = tmp_path / f"scores-{source.name}"
         finished = run("edge_runtime.ray", source, "--output", output, *flags, "--workers", "2", "--batch", "2")
         assert finished.returncode == status, finished.stderr

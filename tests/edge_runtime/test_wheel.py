@@ -59,13 +59,13 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
 
 
 def test_the_wheel_predicts_away_from_the_checkout(
-    wheel: Path, picture_folder: Path, tiny_bundle: Path, tmp_path: Path
+    wheel: Path, image_folder: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     installed = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     finished = subprocess.run(
-        [sys.executable, "-m", "edge_runtime", "predict", picture_folder / "lesion-0.jpg", "--bundle", tiny_bundle,
+        [sys.executable, "-m", "edge_runtime", "predict", image_folder / "lesion-0.jpg", "--bundle", tiny_bundle,
          "--engine", installed_engines()[0], "--json"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, check=True,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A run folder as training leaves it, made in seconds: small pictures, and a head fitted in closed form."""
+"""A run folder as training leaves it, made in seconds: small images, and a head fitted in closed form."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from train.model.architectures import LesionModel, build_model, normalise
 from train.model.checkpoint import Checkpoint, save_checkpoint
 
 SIZE = 64
-PICTURES_PER_CLASS = 14
+IMAGES_PER_CLASS = 14
 
 
-def class_picture(label: int, generator: np.random.Generator) -> np.ndarray:
-    """Return a noisy uint8 picture [SIZE,SIZE,3] whose colour and stripes tell its class."""
+def class_image(label: int, generator: np.random.Generator) -> np.ndarray:
+    """Return a noisy uint8 image [SIZE,SIZE,3] whose colour and stripes tell its class."""
     hue = np.random.default_rng(label).integers(40, 216, 3)
     rows, columns = np.mgrid[:SIZE, :SIZE]
     stripes = 35 * np.sin((rows * np.cos(label) + columns * np.sin(label)) / (1.5 + label) + generator.uniform(0, 6))
@@ -43,10 +43,10 @@ def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
         writer = csv.writer(file)
         writer.writerow(("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"))
         for code in classes:
-            for number in range(PICTURES_PER_CLASS):
+            for number in range(IMAGES_PER_CLASS):
                 name = f"ISIC_{CLASS_CODES.index(code)}{number:06d}"
-                picture = Image.fromarray(class_picture(CLASS_CODES.index(code), generator))
-                picture.save(folder / "HAM10000_images_part_1" / f"{name}.jpg", quality=95)
+                image = Image.fromarray(class_image(CLASS_CODES.index(code), generator))
+                image.save(folder / "HAM10000_images_part_1" / f"{name}.jpg", quality=95)
                 writer.writerow(
                     (f"HAM_{name}", name, code, "histo", 40 + number, ("male", "female")[number % 2], "back")
                 )
@@ -54,7 +54,7 @@ def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
 
 
 def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -> LesionModel:
-    """Return a random network whose last layer is fitted to the pictures [N,S,S,3] by least squares."""
+    """Return a random network whose last layer is fitted to the images [N,S,S,3] by least squares."""
     torch.manual_seed(0)
     model = build_model(architecture)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None  # the plain mean: the same for all architectures
-        for _ in range(4):  # batch norm learns the statistics of these pictures
+        for _ in range(4):  # batch norm learns the statistics of these images
             model.features(normalise(images))
         model.eval()
         inputs: list[torch.Tensor] = []
@@ -120,13 +120,13 @@ def _two_threads() -> None:
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small pictures of all seven classes in the HAM10000 layout."""
+    """Small images of all seven classes in the HAM10000 layout."""
     return write_data(tmp_path_factory.mktemp("data") / "stripes")
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
-    """The checkpoint of a run on these pictures."""
+    """The checkpoint of a run on these images."""
     return write_run(tmp_path_factory.mktemp("runs") / "stripes", data_folder)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.classifier import Classifier
-from tests.conftest import REPOSITORY, blob_picture
+from tests.conftest import REPOSITORY, blob_image
 
 TOLERANCE = 0.02
 """Another engine's int8 kernels may round otherwise."""
@@ -36,12 +36,12 @@ def snippets(language: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, tiny_bundle: Path) -> Path:
-    """A folder with what the programs read: a bundle, a picture, and its resized bytes."""
+    """A folder with what the programs read: a bundle, an image, and its resized bytes."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "demo").symlink_to(tiny_bundle)
-    blob_picture(seed=3).save(tmp_path / "lesion.jpg")
+    blob_image(seed=3).save(tmp_path / "lesion.jpg")
     resized = Image.open(tmp_path / "lesion.jpg").convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
-    (tmp_path / "picture.rgb").write_bytes(resized.tobytes())
+    (tmp_path / "image.rgb").write_bytes(resized.tobytes())
     return tmp_path
 
 

@@ -74,16 +74,16 @@ def test_wrong_class_list(
     assert "expected classes akiec bcc bkl df mel nv vasc, found vasc nv mel df bkl bcc akiec" in line
 
 
-def test_single_class_of_calibration_pictures(
+def test_single_class_of_calibration_images(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_data(tmp_path / "data", classes=("nv",))
     checkpoint = write_run(tmp_path / "run", data, "mobilenet_v3_small")
     line = failure(capfd, monkeypatch, checkpoint, tmp_path / "models" / "one")
-    assert "calibration: expected training pictures of several classes, found only nv" in line
+    assert "calibration: expected training images of several classes, found only nv" in line
 
 
-def test_no_training_pictures_to_calibrate_on(
+def test_no_training_images_to_calibrate_on(
     own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = read_split(own_run.with_name("split.csv"))
@@ -91,7 +91,7 @@ def test_no_training_pictures_to_calibrate_on(
     write_split(emptied, own_run.with_name("split.csv"))
     save_checkpoint(replace(load_checkpoint(own_run), split_hash=emptied.hash), own_run)
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
-    assert line == "error: calibration: expected pictures in the training part of the split, found none"
+    assert line == "error: calibration: expected images in the training part of the split, found none"
 
 
 def test_data_that_the_split_does_not_know(
@@ -103,10 +103,10 @@ def test_data_that_the_split_does_not_know(
     for path in data.rglob("ISIC_*.jpg"):
         path.rename(path.with_name(path.name.replace("ISIC_", "OTHER_")))
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--data", data)
-    assert line == "error: calibration: expected pictures in the training part of the split, found none"
+    assert line == "error: calibration: expected images in the training part of the split, found none"
 
 
-def test_calibration_of_no_pictures_is_refused(
+def test_calibration_of_no_images_is_refused(
     own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--calibration-images", "0")

@@ -25,7 +25,7 @@ from export.int8.activation_ranges import choose_ranges
 from export.int8.weight_rounding import largest_pair
 from export.pipeline import ExportOutcome, run_export
 from export.roles.split_model import split_model
-from tests.export.conftest import SIZE, class_picture, exported_configuration
+from tests.export.conftest import SIZE, class_image, exported_configuration
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
 VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
@@ -88,7 +88,7 @@ def test_every_variant_answers_with_the_declared_border(exported: Exported, vari
 def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
     bundle, _ = exported
     generator = np.random.default_rng(1)
-    images = np.stack([class_picture(label, generator) for label in (0, 3, 6)])
+    images = np.stack([class_image(label, generator) for label in (0, 3, 6)])
     for precision in ("fp32", "fp16", "int8"):
         session = onnxruntime.InferenceSession(bundle / f"model.{precision}.onnx")
         together = session.run(None, {"image_nhwc": images})[0]
@@ -96,7 +96,7 @@ def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
         np.testing.assert_allclose(together, apart, atol=1e-6)
 
 
-def test_onnx_graphs_can_be_written_for_one_picture(checkpoint: Path, tmp_path: Path) -> None:
+def test_onnx_graphs_can_be_written_for_one_image(checkpoint: Path, tmp_path: Path) -> None:
     model = build_checkpoint_model(load_checkpoint(checkpoint))
     for role, graph in split_model(model, "NCHW", size=SIZE).items():
         path = write_onnx(graph, tmp_path / f"{role}.onnx", {}, fixed_batch=True)
@@ -146,7 +146,7 @@ def test_temperature_is_inside_the_graphs(exported: Exported, checkpoint: Path) 
     from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
     bundle, _ = exported
-    image = class_picture(2, np.random.default_rng(5))
+    image = class_image(2, np.random.default_rng(5))
     with torch.no_grad():
         logits = build_checkpoint_model(load_checkpoint(checkpoint))(normalise(torch.from_numpy(image[None])))[0]
     expected = torch.softmax(logits / 1.5, 0).numpy()
@@ -242,7 +242,7 @@ def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Pa
 
 
 def test_no_graph_turns_a_map_around(exported: Exported) -> None:
-    """TFLite is channels last from the picture to the pooling; ONNX turns the picture, once."""
+    """TFLite is channels last from the image to the pooling; ONNX turns the image, once."""
     counts = node_counts(exported[0], read_manifest(exported[0]).graphs)
     for file, operators in counts.items():
         if file.endswith(".tflite"):
@@ -253,10 +253,10 @@ def test_no_graph_turns_a_map_around(exported: Exported) -> None:
 
 def test_tflite_quantisers_give_the_same_bytes(exported: Exported) -> None:
     graph = (exported[0] / "features.fp32.tflite").read_bytes()
-    pictures = [class_picture(label, np.random.default_rng(label)) for label in range(3)]
+    images = [class_image(label, np.random.default_rng(label)) for label in range(3)]
     made = []
     for _ in range(2):
-        ranges = choose_ranges(tflite_quantisation.record_statistics(graph, pictures, 1), "min-max")
+        ranges = choose_ranges(tflite_quantisation.record_statistics(graph, images, 1), "min-max")
         made.append(
             (
                 tflite_quantisation.quantise_int8(graph, ranges),

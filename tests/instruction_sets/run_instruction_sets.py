@@ -50,18 +50,18 @@ def main() -> int:
     options = parse_arguments()
     bundle = find_bundle(options.bundle)
     variants = [name for name in read_manifest(bundle).variants if name.endswith("-int8")]
-    pictures = options.pictures or draw_pictures(options.work / "pictures", options.drawn)
-    expected = {variant: predict(run_here, bundle, pictures, variant) for variant in variants}
+    images = options.images or draw_images(options.work / "images", options.drawn)
+    expected = {variant: predict(run_here, bundle, images, variant) for variant in variants}
     rows, control = [], []
     for processor, instruction_set in X86.items():
         run = emulated_x86(processor)
         for variant in variants:
-            found = predict(run, bundle, pictures, variant)
+            found = predict(run, bundle, images, variant)
             rows.append(compare(instruction_set, processor, variant, expected[variant], found))
         control.append({"processor": processor, **json.loads(run(SATURATION))})
     if options.arm64:
-        rows += measure_arm64(options.work, bundle, pictures, expected)
-    content = {"pictures": len(pictures), "emulator": emulator(), "native": native_instructions(), "rows": rows,
+        rows += measure_arm64(options.work, bundle, images, expected)
+    content = {"images": len(images), "emulator": emulator(), "native": native_instructions(), "rows": rows,
                "control": control}  # fmt: skip
     write_text_atomically(bundle / INSTRUCTION_SETS_NAME, json.dumps(content, indent=1) + "\n")
     text = table(bundle.name, content)
@@ -69,15 +69,15 @@ def main() -> int:
     if options.log:
         options.log.write_text(text, encoding="utf-8")
     refresh_page(bundle)
-    return 0 if all(row["same"] == row["pictures"] for row in rows) else 1
+    return 0 if all(row["same"] == row["images"] for row in rows) else 1
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("pictures", nargs="*", type=Path, help="pictures to answer (default: drawn ones)")
+    parser.add_argument("images", nargs="*", type=Path, help="images to answer (default: drawn ones)")
     parser.add_argument("--bundle", help="bundle to run (default: as the command line finds it)")
-    parser.add_argument("--drawn", type=int, default=14, help="pictures to draw when none are named")
+    parser.add_argument("--drawn", type=int, default=14, help="images to draw when none are named")
     parser.add_argument("--arm64", action="store_true", help="emulate a Raspberry Pi too: needs root and debootstrap")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build/instruction-sets", help="working folder")
     parser.add_argument("--log", type=Path, help="write the table into this file too")
@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def draw_pictures(folder: Path, count: int) -> list[Path]:
+def draw_images(folder: Path, count: int) -> list[Path]:
     """Draw phantoms of all classes in turn, the same in every run, and return their files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -121,21 +121,21 @@ def _run(command: list[str], *arguments: str | Path) -> str:
     return finished.stdout
 
 
-def predict(run: Run, bundle: Path | str, pictures: list[Path] | list[str], variant: str) -> Answers:
-    """Return the probabilities of every picture from a bundle's variant, on one thread."""
+def predict(run: Run, bundle: Path | str, images: list[Path] | list[str], variant: str) -> Answers:
+    """Return the probabilities of every image from a bundle's variant, on one thread."""
     engine, precision = variant.split("-", 1)
     flags = ["--bundle", str(bundle), "--engine", engine, "--precision", precision, "--threads", "1", "--json"]
-    lines = run("-m", "edge_runtime", "predict", *pictures, *flags).splitlines()
+    lines = run("-m", "edge_runtime", "predict", *images, *flags).splitlines()
     return [json.loads(line)["probabilities"] for line in lines]
 
 
-def measure_arm64(work: Path, bundle: Path, pictures: list[Path], expected: dict[str, Answers]) -> list[dict[str, Any]]:
+def measure_arm64(work: Path, bundle: Path, images: list[Path], expected: dict[str, Answers]) -> list[dict[str, Any]]:
     """Return the rows of the Raspberry Pi's processors, with this checkout's wheel in an emulated Debian."""
     root = work.parent / "arm64" / f"root-{RELEASE}"  # the one that run_arm64.py builds and keeps
     if not (root / "usr/bin/python3-unpacked").exists():
         run_arm64.unpack_debian(root, RELEASE)
     run_arm64.install_wheel(root, root.parent, run_arm64.RELEASES[RELEASE])
-    there, names = run_arm64.copy_inputs(root, bundle, pictures)
+    there, names = run_arm64.copy_inputs(root, bundle, images)
     rows = []
     for processor, instruction_set in ARM64.items():
         os.environ["QEMU_CPU"] = processor  # read by qemu-aarch64-static alone
@@ -156,7 +156,7 @@ def compare(instruction_set: str, processor: str, variant: str, expected: Answer
         "instruction_set": instruction_set,
         "processor": processor,
         "variant": variant,
-        "pictures": len(pairs),
+        "images": len(pairs),
         "same": sum(max(one, key=one.__getitem__) == max(other, key=other.__getitem__) for one, other in pairs),
         "largest_difference": max(abs(one[code] - other[code]) for one, other in pairs for code in one),
     }
@@ -178,10 +178,10 @@ def native_instructions() -> str:
 
 def table(name: str, content: dict[str, Any]) -> str:
     """Return the table as text."""
-    lines = [f"bundle {name}, {content['pictures']} pictures, {content['emulator']}, against {content['native']}"]
+    lines = [f"bundle {name}, {content['images']} images, {content['emulator']}, against {content['native']}"]
     for row in content["rows"]:
         lines.append(
-            f"{row['instruction_set']:<55} {row['variant']:<12} same answer {row['same']} of {row['pictures']}, "
+            f"{row['instruction_set']:<55} {row['variant']:<12} same answer {row['same']} of {row['images']}, "
             f"largest difference of a probability {row['largest_difference']:.2g}"
         )
     for one in content["control"]:

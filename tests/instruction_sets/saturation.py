@@ -19,7 +19,7 @@ CHANNELS, SIDE, KERNEL = 64, 8, 3
 
 
 def convolution(weight: int) -> bytes:
-    """Return a ``QLinearConv`` of uint8 pictures with int8 weights that are all ``weight``, answering in uint8."""
+    """Return a ``QLinearConv`` of uint8 images with int8 weights that are all ``weight``, answering in uint8."""
     kernel = np.full((16, CHANNELS, KERNEL, KERNEL), weight, np.int8)
     full = 255 * weight * CHANNELS * KERNEL**2
     constants = [

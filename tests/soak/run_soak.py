@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from edge_runtime import Classifier  # noqa: E402
 from edge_runtime.engines import installed_engines  # noqa: E402
 from edge_runtime.errors import ImageError  # noqa: E402
-from tests.conftest import TINY_BUNDLE, blob_picture, encoded  # noqa: E402
+from tests.conftest import TINY_BUNDLE, blob_image, encoded  # noqa: E402
 
 MOST_GROWTH_MIB = 8
 
@@ -39,13 +39,13 @@ def main() -> int:
 
 def soak(engine: str, options: argparse.Namespace) -> int:
     """Run one engine and print its memory; returns 1 when it grew."""
-    pictures = [encoded(blob_picture(240 + 8 * seed, 200, seed), quality=85) for seed in range(10)]
-    pictures.append(pictures[0][: len(pictures[0]) // 2])
+    images = [encoded(blob_image(240 + 8 * seed, 200, seed), quality=85) for seed in range(10)]
+    images.append(images[0][: len(images[0]) // 2])
     with Classifier.load(options.bundle, engine=engine, threads=1, replicas=2) as classifier:
 
         def predict(number: int) -> bool:
             try:
-                classifier.predict(pictures[number % len(pictures)], explain=number % 10 == 0)
+                classifier.predict(images[number % len(images)], explain=number % 10 == 0)
             except ImageError:
                 return False
             return True

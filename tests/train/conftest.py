@@ -1,4 +1,4 @@
-"""Small pictures in the HAM10000 layout, and quick settings of a run."""
+"""Small images in the HAM10000 layout, and quick settings of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _one_thread() -> None:
 
 
 def cut_tiny_network(name: str) -> Parts:
-    """A trunk of two convolutions, so that the loop and not the arithmetic is what a test waits for."""
+    """A backbone of two convolutions, so that the loop and not the arithmetic is what a test waits for."""
     features = nn.Sequential(
         OrderedDict(
             stem=nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
@@ -42,7 +42,7 @@ def _tiny_architecture() -> Iterator[None]:
 
 
 def write_tiny_ham10000(folder: Path, per_class: int = 8, seed: int = 0) -> Path:
-    """Pictures whose colour tells the class, two of each lesion; some ages, sexes and sites are missing."""
+    """Images whose colour tells the class, two of each lesion; some ages, sexes and sites are missing."""
     generator = np.random.default_rng(seed)
     parts = [folder / "HAM10000_images_part_1", folder / "HAM10000_images_part_2"]
     for part in parts:
@@ -53,8 +53,8 @@ def write_tiny_ham10000(folder: Path, per_class: int = 8, seed: int = 0) -> Path
         for number in range(per_class):
             image_id = f"ISIC_{label:03d}{number:04d}"
             coarse = colour + generator.normal(0, 40, (6, 8, 3))
-            picture = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
-            picture.save(parts[number % 2] / f"{image_id}.jpg", quality=90)
+            image = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
+            image.save(parts[number % 2] / f"{image_id}.jpg", quality=90)
             known = number % 4
             age, sex = ("" if known == 1 else str(40.0 + label)), ("unknown" if known == 2 else "female")
             rows.append((f"HAM_{label:03d}{number // 2:04d}", image_id, code, "histo", age, sex, "back"))
@@ -67,7 +67,7 @@ def write_tiny_ham10000(folder: Path, per_class: int = 8, seed: int = 0) -> Path
 
 @pytest.fixture(scope="session")
 def tiny_ham10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Read-only by agreement: 7 classes of 8 pictures of 4 lesions."""
+    """Read-only by agreement: 7 classes of 8 images of 4 lesions."""
     return write_tiny_ham10000(tmp_path_factory.mktemp("tiny") / "ham10000")
 
 
@@ -103,5 +103,5 @@ def write_tiny() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The real HAM10000 pictures, for tests marked ``real_data``."""
+    """The real HAM10000 images, for tests marked ``real_data``."""
     return Path(__file__).resolve().parents[3] / "shared" / "data" / "ham10000-224"

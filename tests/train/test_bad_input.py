@@ -41,7 +41,7 @@ def remove_all(data: Path) -> None:
 
 def damage_all(data: Path) -> None:
     for path in data.rglob("*.jpg"):
-        path.write_bytes(b"not a picture")
+        path.write_bytes(b"not an image")
 
 
 def write_checkpoint(folder: Path, **changes: object) -> None:
@@ -81,7 +81,7 @@ BAD = {
     ),
     "duplicate ids": (repeat_a_row, [], "error: {table}, line 58: duplicate image id 'ISIC_0000000'"),
     "empty folder": (remove_all, [], "error: {data}: expected one of the layouts: "),
-    "nothing readable": (damage_all, [], "error: none of 56 pictures can be read, the first because: {data}/"),
+    "nothing readable": (damage_all, [], "error: none of 56 images can be read, the first because: {data}/"),
     "unknown key": (
         lambda data: (data / "run.toml").write_text("colour = 3\n"),
         ["--config", "{data}/run.toml"],

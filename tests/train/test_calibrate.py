@@ -72,7 +72,7 @@ def flags(folder: Path) -> list[str]:
 def part(folder: Path, name: str) -> Sample:
     facts = CheckpointSubject(folder / "runs" / "first" / "best.pt").facts
     data = read_evaluation_data(facts, None, name, split_file=None, runs=folder / "runs", cache=folder / "cache")
-    return Sample(data.pictures, data.records)
+    return Sample(data.images, data.records)
 
 
 def test_the_temperature_is_that_of_the_validation_part(work):
@@ -90,7 +90,7 @@ def test_the_temperature_is_that_of_the_validation_part(work):
 def test_the_outlier_threshold_keeps_its_rate_and_reaches_the_export(work):
     checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
     subject = CheckpointSubject(work / "runs" / "first" / "best.pt")
-    scores = subject.outlier_scores(part(work, "validation").pictures[:])
+    scores = subject.outlier_scores(part(work, "validation").images[:])
     above = (scores > checkpoint.extra["not_lesion_above"]).mean()
     assert above <= 0.1
     assert checkpoint.extra["false_alarm_rate"] == pytest.approx(above, abs=1 / len(scores))
@@ -154,7 +154,7 @@ def test_camera_shifts_take_part_in_the_temperature(work):
     fitted = fit_calibration(checkpoint, training, validation, camera_shifts=1)
     model = build_checkpoint_model(checkpoint)
     copies = [validation, shifted_sample(validation, 0)]
-    assert not np.array_equal(copies[0].pictures[:], copies[1].pictures)
+    assert not np.array_equal(copies[0].images[:], copies[1].images)
     logits = np.concatenate([pooled_and_logits(model, checkpoint, one, "test")[1] for one in copies])
     truth = np.array([record.label for record in validation.records])
     assert fitted.temperature == pytest.approx(fit_temperature(logits, np.tile(truth, 2)), rel=1e-4)

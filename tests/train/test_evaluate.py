@@ -1,4 +1,4 @@
-"""One command evaluates checkpoints and bundles alike, on the right pictures, and leaves a whole report or none."""
+"""One command evaluates checkpoints and bundles alike, on the right images, and leaves a whole report or none."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_figures_agree_with_scikit_learn_on_the_predictions(report):
             assert row["auc"]["value"] == pytest.approx(
                 roc_auc_score(truth == index, probabilities[:, index]), abs=1e-9
             )
-    assert figures["data"]["pictures"] == len(rows)
+    assert figures["data"]["images"] == len(rows)
 
 
 def test_calibration_is_judged_before_and_after_the_temperature(report):
@@ -157,7 +157,7 @@ def test_the_not_sure_threshold_is_reported(report):
 
 def test_every_corruption_is_reported_at_five_severities(report):
     figures = json.loads((report / "report.json").read_text())["corruptions"]
-    assert figures["pictures"] == 7
+    assert figures["images"] == 7
     assert [row["name"] for row in figures["rows"]] == list(CORRUPTIONS)
     assert all(len(row["severities"]) == 5 for row in figures["rows"])
 
@@ -198,10 +198,10 @@ def test_the_classification_report_is_printed(runs, tmp_path, capsys):
 
 def test_the_temperature_reaches_the_logits(runs):
     subject = CheckpointSubject(runs / "first" / "best.pt")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.no_grad():
-        raw = subject.model(normalise(torch.from_numpy(pictures))).double().numpy()
-    np.testing.assert_allclose(subject.answer(pictures, []), raw / 2.0, atol=1e-6)
+        raw = subject.model(normalise(torch.from_numpy(images))).double().numpy()
+    np.testing.assert_allclose(subject.answer(images, []), raw / 2.0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("engine", "precision"), [("onnx", "int8"), ("tflite", "fp32")])
@@ -221,10 +221,10 @@ def test_a_bundle_takes_the_same_path(tiny_bundle, demo, runs, tmp_path, engine,
 def test_a_bundle_explains_the_class_that_was_asked(tiny_bundle, demo):
     subject = BundleSubject(tiny_bundle, "onnx", "fp32", threads=1)
     size = subject.facts.input_size
-    picture = np.random.default_rng(1).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (size, size, 3), dtype=np.uint8)
     with Classifier.load(tiny_bundle, engine="onnx", precision="fp32", threads=1) as classifier:
-        expected = classifier.predict(picture, explain_class="bkl").class_activation_map
-    np.testing.assert_array_equal(subject.explain(picture, load_records(demo)[0], CLASS_CODES.index("bkl")), expected)
+        expected = classifier.predict(image, explain_class="bkl").class_activation_map
+    np.testing.assert_array_equal(subject.explain(image, load_records(demo)[0], CLASS_CODES.index("bkl")), expected)
 
 
 def test_a_bundle_finds_the_run_it_came_from(tiny_bundle, runs, demo):
@@ -238,13 +238,13 @@ def test_a_bundle_finds_the_run_it_came_from(tiny_bundle, runs, demo):
     assert found.demo
 
 
-def test_pictures_the_split_does_not_know_need_split_all(runs, tmp_path):
+def test_images_the_split_does_not_know_need_split_all(runs, tmp_path):
     other = write_demo_dataset(tmp_path / "other", 9, seed=9)
     for path in [*other.glob("*/*.jpg"), other / "HAM10000_metadata.csv"]:
         path.rename(path.with_name(path.name.replace("ISIC_", "ISIC_9")))
     table = other / "HAM10000_metadata.csv"
     table.write_text(table.read_text().replace("ISIC_", "ISIC_9"))
-    with pytest.raises(DataError, match="say --split all for pictures the model never saw"):
+    with pytest.raises(DataError, match="say --split all for images the model never saw"):
         main([*quick(runs), "--data", str(other), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
 

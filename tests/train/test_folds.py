@@ -46,7 +46,7 @@ def test_folds_report_mean_and_deviation(
         assert balanced_accuracy(answers["truth"], answers["logits"].argmax(1)) == pytest.approx(values[fold])
         last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
         assert summary["folds"][fold]["log_loss"] == pytest.approx(last["log_loss"], rel=0.05), "the same size twice"
-    assert len(validated) == len(set(validated)) == summary["pictures"]
+    assert len(validated) == len(set(validated)) == summary["images"]
     right = [row["accuracy"] * count for row, count in zip(summary["folds"], counts, strict=True)]
     together = summary["together"]
     by_class = [together[f"sensitivity/{code}"] for code in CLASS_CODES]
@@ -73,7 +73,7 @@ def test_cross_fitted_error_calibrates_the_overconfident() -> None:
 
 def test_two_workers_validate_like_one(quick: Quick, tmp_path: Path) -> None:
     """``torchrun`` with two processes against one process that does each batch in two parts."""
-    trunk = {"architecture": "mobilenet_v3_small", "init": "none", "augmentation": "strong", "image_size": 32}
+    backbone = {"architecture": "mobilenet_v3_small", "init": "none", "augmentation": "strong", "image_size": 32}
     steps = {
         "epochs": 1,
         "batch_size": 14,
@@ -81,7 +81,9 @@ def test_two_workers_validate_like_one(quick: Quick, tmp_path: Path) -> None:
         "new_layer_learning_rate": 1e-3,
         "warmup_epochs": 0.0,
     }
-    common = trunk | steps | {"runs_folder": str(tmp_path), "precision": "fp32", "threads": 1, "patient_metadata": True}
+    common = (
+        backbone | steps | {"runs_folder": str(tmp_path), "precision": "fp32", "threads": 1, "patient_metadata": True}
+    )
     configuration = quick(**common, name="one", accumulate=2)
     two = quick(**common, name="two", accumulate=1)
     module = [sys.executable, "-m", "train"]

@@ -41,7 +41,7 @@ def finish(process: subprocess.Popen[str], status: int) -> str:
 
 
 def outcome(folder: Path) -> tuple[str, list[dict[str, float]]]:
-    """SHA-256 over the learnt and the averaged weights, and the rows of figures without their times."""
+    """SHA-256 over the learned and the averaged weights, and the rows of figures without their times."""
     content = torch.load(folder / "last.pt", weights_only=True)
     digest = hashlib.sha256()
     for weights in (content["state_dict"], content["training_state"]["model"]):

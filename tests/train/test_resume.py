@@ -23,7 +23,7 @@ TIMES = ("seconds", "images_per_second")
 
 
 def weights_hash(path: Path) -> str:
-    """SHA-256 over names and bytes of all weights, deployed and learnt."""
+    """SHA-256 over names and bytes of all weights, deployed and learned."""
     checkpoint, state = load_training_state(path)
     digest = hashlib.sha256()
     for weights in (checkpoint.state_dict, state["model"]):

@@ -1,4 +1,4 @@
-"""Whole runs on tiny pictures through the command line, and what they leave behind."""
+"""Whole runs on tiny images through the command line, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -96,19 +96,19 @@ def test_early_stopping(quick: Quick, tmp_path: Path) -> None:
 def test_accumulated_batches_learn_as_whole_ones(quick: Quick, tmp_path: Path) -> None:
     """With normalisation frozen, a batch in parts gives the gradient of the batch in one piece."""
     results = []
-    trunk = build_model("tiny").features.state_dict()
-    torch.save(trunk, tmp_path / "trunk.pth")  # not new, so frozen: normalisation keeps its statistics
-    still = {"init": str(tmp_path / "trunk.pth"), "augmentation": "none", "freeze_epochs": 2}
+    backbone = build_model("tiny").features.state_dict()
+    torch.save(backbone, tmp_path / "backbone.pth")  # not new, so frozen: normalisation keeps its statistics
+    still = {"init": str(tmp_path / "backbone.pth"), "augmentation": "none", "freeze_epochs": 2}
     for name, parts in (("whole", 1), ("parts", 4)):
         configuration = quick(runs_folder=str(tmp_path), name=name, accumulate=parts, **still)
         train_run(configuration)
         results.append(load_checkpoint(configuration.run_folder / "last.pt").state_dict)
     for name in results[0]:
         assert torch.allclose(results[0][name], results[1][name], atol=1e-5), name
-    assert torch.equal(results[0]["features.stem.0.weight"], trunk["stem.0.weight"])
+    assert torch.equal(results[0]["features.stem.0.weight"], backbone["stem.0.weight"])
 
 
-def test_fit_on_all_learns_from_every_picture(quick: Quick) -> None:
+def test_fit_on_all_learns_from_every_image(quick: Quick) -> None:
     data = prepare_data(quick(fit_on="all"))
     assert len(data.dataset("train", "validation", "test")) == 56
 
@@ -127,7 +127,7 @@ def test_folds_of_a_run(quick: Quick) -> None:
     assert len(validated) == len(set(validated))
 
 
-def test_limited_pictures_keep_every_class(quick: Quick) -> None:
+def test_limited_images_keep_every_class(quick: Quick) -> None:
     data = prepare_data(quick(limit_images=28))
     assert len(data.records) == 28
     assert {record.label for record in data.records} == set(range(7))
@@ -171,14 +171,14 @@ def test_rate_warms_up_and_ends_at_zero() -> None:
     assert factors[-1] < 0.001
 
 
-def test_patient_metadata_is_learnt_and_may_be_hidden(quick: Quick, tmp_path: Path) -> None:
+def test_patient_metadata_is_learned_and_may_be_hidden(quick: Quick, tmp_path: Path) -> None:
     configuration = quick(runs_folder=str(tmp_path), patient_metadata=True)
     train_run(configuration)
     checkpoint = load_checkpoint(configuration.run_folder / "best.pt")
     assert checkpoint.metadata_spec == PatientMetadataSpec(100.0, ["female"], ["back"])
     model = build_checkpoint_model(checkpoint)
-    pictures = resize_batch(torch.zeros(1, 32, 32, 3, dtype=torch.uint8), 32)
-    assert torch.equal(model(pictures), model(pictures, torch.zeros(1, 4)))
+    images = resize_batch(torch.zeros(1, 32, 32, 3, dtype=torch.uint8), 32)
+    assert torch.equal(model(images), model(images, torch.zeros(1, 4)))
 
 
 def test_hidden_metadata_goes_in_whole_groups(tiny_ham10000: Path) -> None:

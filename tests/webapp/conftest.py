@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.conftest import TINY_BUNDLE, blob_picture, encoded
+from tests.conftest import TINY_BUNDLE, blob_image, encoded
 from webapp import WebConfiguration, create_app
 from webapp.serving.server import Server, listen
 
@@ -45,7 +45,7 @@ def make_client() -> Callable[..., FlaskClient]:
 
 @pytest.fixture(scope="session")
 def jpeg() -> bytes:
-    return encoded(blob_picture())
+    return encoded(blob_image())
 
 
 def form(*pictures: bytes, **fields: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from edge_runtime import Classifier
-from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_picture, encoded
+from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image, encoded
 from tools.hostile_bodies import FORM_TYPE, form_body
 from webapp.__main__ import build_parser
 
@@ -136,7 +136,7 @@ def test_image_serves_from_a_fresh_environment_and_folder(tmp_path: Path) -> Non
         "PYTHONUNBUFFERED": "1",
     }
     before = sorted(app.rglob("*"))
-    picture = encoded(blob_picture())
+    picture = encoded(blob_image())
     with serving(started, app, environment) as (host, port):
         connection = http.client.HTTPConnection(host, port, timeout=60)
         connection.request("POST", "/api/v1/predict", form_body(picture), {"Content-Type": FORM_TYPE})

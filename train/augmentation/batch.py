@@ -1,9 +1,9 @@
 """Augmentation of whole batches as tensors: the one function that applies a preset.
 
-torchvision.transforms.v2 draws one set of parameters a call, so a batch needs a Python loop over its pictures; one
-``grid_sample`` and one batched colour matrix with parameters per picture take a fraction of its time
+torchvision.transforms.v2 draws one set of parameters a call, so a batch needs a Python loop over its images; one
+``grid_sample`` and one batched colour matrix with parameters per image take a fraction of its time
 (``python -m train.augmentation.benchmark``).
-All randomness comes from the generator that is handed in, so a step's pictures can be drawn again exactly.
+All randomness comes from the generator that is handed in, so a step's images can be drawn again exactly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from train.model.architectures import standardise
 
 
 def augment(batch_nhwc: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """``uint8`` pictures [N, H, W, 3] → augmented float32 pictures [N, 3, size, size] in 0..1.
+    """``uint8`` images [N, H, W, 3] → augmented float32 images [N, 3, size, size] in 0..1.
 
     ``generator`` lives on the processor, whatever the batch's device: parameters are drawn there.
     """
@@ -47,7 +47,7 @@ def augment(batch_nhwc: Tensor, size: int, augmentation: Augmentation, generator
 
 
 def resize_batch(batch_nhwc: Tensor, size: int) -> Tensor:
-    """``uint8`` pictures [N, H, W, 3] → standardised float32 [N, 3, size, size], antialiased, nothing random."""
+    """``uint8`` images [N, H, W, 3] → standardised float32 [N, 3, size, size], antialiased, nothing random."""
     batch = _to_float(batch_nhwc)
     if batch.shape[-1] != size:
         batch = functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
@@ -55,6 +55,6 @@ def resize_batch(batch_nhwc: Tensor, size: int) -> Tensor:
 
 
 def _to_float(batch_nhwc: Tensor) -> Tensor:
-    """``uint8`` [N, H, W, 3] → float32 [N, 3, H, W] in 0..1, plane by plane: moving pictures is a fifth faster so."""
+    """``uint8`` [N, H, W, 3] → float32 [N, 3, H, W] in 0..1, plane by plane: moving images is a fifth faster so."""
     planes = batch_nhwc.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     return planes.div_(255.0)

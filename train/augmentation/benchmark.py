@@ -1,8 +1,8 @@
-"""Why batches are augmented by own tensor code: its time beside that of torchvision's transforms on each picture.
+"""Why batches are augmented by own tensor code: its time beside that of torchvision's transforms on each image.
 
     python -m train.augmentation.benchmark [--batch-size 32] [--image-size 224] [--threads 1]
 
-torchvision draws one set of parameters a call, so that pictures must go through one by one. Its pipelines here are the
+torchvision draws one set of parameters a call, so that images must go through one by one. Its pipelines here are the
 closest to the presets ``seed`` and ``strong`` that it can express; hair, uneven light, noise and JPEG are left out of
 its side, so it has less to do.
 """
@@ -20,15 +20,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from edge_runtime.settings import OneLineParser
 from train.augmentation.batch import augment
 from train.augmentation.strengths import Augmentation, find_preset
 
 
 def torchvision_pipeline(preset: Augmentation, size: int) -> transforms.Compose:
-    """Return what torchvision has for a preset: ``uint8`` picture [3, H, W] to float32 [3, size, size] in 0..1."""
+    """Return what torchvision has for a preset: ``uint8`` image [3, H, W] to float32 [3, size, size] in 0..1."""
     chain: list[torch.nn.Module] = [
         transforms.RandomHorizontalFlip(),
         transforms.RandomVerticalFlip(),
@@ -70,8 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         description="Time of augmenting a batch: this project's tensors against torchvision's transforms.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="pictures in a batch")
-    parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help="side of the augmented pictures")
+    parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
+    parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help="side of the augmented images")
     parser.add_argument("--rounds", type=int, default=15, help="measured batches; medians are printed")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     flags = parser.parse_args(arguments)
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         preset = find_preset(name)
         pipeline = torchvision_pipeline(preset, flags.image_size)
         own = milliseconds(lambda one=preset: augment(batch_nhwc, flags.image_size, one, generator), flags.rounds)  # type: ignore[misc]
-        theirs = milliseconds(lambda one=pipeline: torch.stack([one(picture) for picture in batch_nchw]), flags.rounds)  # type: ignore[misc]
+        theirs = milliseconds(lambda one=pipeline: torch.stack([one(image) for image in batch_nchw]), flags.rounds)  # type: ignore[misc]
         times = f"{own:.0f} ms of processor time a batch, torchvision {theirs:.0f} ms"
         print(f"{name}: {times} ({theirs / own:.1f} times as long)")
     return 0

@@ -1,6 +1,6 @@
-"""What cameras, file formats and skin put over a picture: blur, sharpening, noise, JPEG blocks, hairs, covered parts.
+"""What cameras, file formats and skin put over an image: blur, sharpening, noise, JPEG blocks, hairs, covered parts.
 
-Each works on a share of the pictures of a batch, so its cost is that share of its full cost.
+Each works on a share of the images of a batch, so its cost is that share of its full cost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HAIR_TINT = (1.3, 1.0, 0.8)
 
 
 def change_sharpness(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Blur a share of the pictures, and sharpen as many: moves along the line from the picture to its blurred self."""
+    """Blur a share of the images, and sharpen as many: moves along the line from the image to its blurred self."""
     where = chosen(batch_nchw.shape[0], share, generator).to(batch_nchw.device)
     amount = uniform(len(where), -1.0, 1.0, generator).to(batch_nchw.device).view(-1, 1, 1, 1)
     wide = bool(torch.rand(1, generator=generator) < 0.5)
@@ -39,8 +39,8 @@ def change_sharpness(batch_nchw: Tensor, share: float, generator: torch.Generato
 def blur(batch_nchw: Tensor, deviation: float) -> Tensor:
     """Gaussian blur cut off at two deviations, the border mirrored.
 
-    The same as torchvision's ``gaussian_blur`` with a kernel of 4 × deviation + 1, but as sums of shifted pictures,
-    along the rows and then the columns: 4 instead of 18 ms for eight pictures of 224 pixels on one core.
+    The same as torchvision's ``gaussian_blur`` with a kernel of 4 × deviation + 1, but as sums of shifted images,
+    along the rows and then the columns: 4 instead of 18 ms for eight images of 224 pixels on one core.
     """
     reach = round(2 * deviation)
     weights = torch.exp(-(torch.arange(reach + 1.0) ** 2) / (2 * deviation**2))
@@ -57,7 +57,7 @@ def blur(batch_nchw: Tensor, deviation: float) -> Tensor:
 
 
 def make_noisy(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise of deviation up to 0.04 to a share of the pictures."""
+    """Add Gaussian noise of deviation up to 0.04 to a share of the images."""
     where = chosen(batch_nchw.shape[0], share, generator).to(batch_nchw.device)
     strength = uniform(len(where), 0.005, 0.04, generator).to(batch_nchw.device).view(-1, 1, 1, 1)
     if len(where):
@@ -67,7 +67,7 @@ def make_noisy(batch_nchw: Tensor, share: float, generator: torch.Generator) -> 
 
 
 def compress_as_jpeg(batch_nhwc: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Send a share of the ``uint8`` pictures [N, H, W, 3] through JPEG at quality 25 to 75; returns a new batch."""
+    """Send a share of the ``uint8`` images [N, H, W, 3] through JPEG at quality 25 to 75; returns a new batch."""
     where = chosen(batch_nhwc.shape[0], share, generator)
     qualities = uniform(len(where), 25.0, 75.0, generator).int().tolist()
     batch_nhwc = batch_nhwc.clone()
@@ -79,7 +79,7 @@ def compress_as_jpeg(batch_nhwc: Tensor, share: float, generator: torch.Generato
 
 
 def draw_hairs(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Lay dark hairs over a share of the pictures [N, 3, H, W] in 0..1."""
+    """Lay dark hairs over a share of the images [N, 3, H, W] in 0..1."""
     count, _, height, width = batch_nchw.shape
     where = chosen(count, share, generator).to(batch_nchw.device)
     picks = torch.randint(HAIR_MASKS, (len(where),), generator=generator)
@@ -95,7 +95,7 @@ def draw_hairs(batch_nchw: Tensor, share: float, generator: torch.Generator) -> 
 
 
 def cut_out(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Cover a rectangle of up to a ninth of a share of the pictures with the picture's mean colour."""
+    """Cover a rectangle of up to a ninth of a share of the images with the image's mean colour."""
     count, _, height, width = batch_nchw.shape
     for position in chosen(count, share, generator).tolist():
         box = torch.rand(4, generator=generator).tolist()

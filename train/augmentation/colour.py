@@ -18,7 +18,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def change_colours(batch_nchw: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Gamma, white balance, hue, saturation, contrast and brightness of float pictures [N, 3, H, W] in 0..1."""
+    """Gamma, white balance, hue, saturation, contrast and brightness of float images [N, 3, H, W] in 0..1."""
     count, channels, height, width = batch_nchw.shape
     gamma = uniform(count, -augmentation.gamma, augmentation.gamma, generator).exp().to(batch_nchw.device)
     matrix = draw_colour_matrices(count, augmentation, generator).to(batch_nchw.device)
@@ -46,7 +46,7 @@ def draw_colour_matrices(count: int, augmentation: Augmentation, generator: torc
 
 
 def shade(batch_nchw: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Light that falls off across the picture in a random direction, by up to ``strength`` at the far corners."""
+    """Light that falls off across the image in a random direction, by up to ``strength`` at the far corners."""
     count, _, height, width = batch_nchw.shape
     direction = uniform(count, 0.0, 2.0 * math.pi, generator)
     slope = uniform(count, 0.0, strength, generator)

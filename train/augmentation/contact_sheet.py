@@ -1,4 +1,4 @@
-"""Show what an augmentation preset does: a sheet of a few pictures and several augmented versions of each.
+"""Show what an augmentation preset does: a sheet of a few images and several augmented versions of each.
 
 python -m train.augmentation.contact_sheet --data data/ham10000 --augmentation strong --output sheet.png
 """
@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torchvision.utils import make_grid
 
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE, load_image_hwc
+from edge_runtime.settings import OneLineParser
 from train.augmentation.batch import augment
 from train.augmentation.mixing import mix_batch, soft_targets
 from train.augmentation.strengths import PRESETS, find_preset
@@ -27,14 +27,14 @@ from train.files import replacing
 
 
 def draw_contact_sheet(
-    pictures: np.ndarray, configuration: TrainingConfiguration, versions: int = 6, size: int = 128, seed: int = 0
+    images: np.ndarray, configuration: TrainingConfiguration, versions: int = 6, size: int = 128, seed: int = 0
 ) -> Image.Image:
-    """``uint8`` pictures [N, H, W, 3] → one row a picture: as it is, then ``versions`` augmented ones.
+    """``uint8`` images [N, H, W, 3] → one row an image: as it is, then ``versions`` augmented ones.
 
-    Mixing (``configuration.mixup``, ``configuration.cutmix``) is between the pictures of the sheet.
+    Mixing (``configuration.mixup``, ``configuration.cutmix``) is between the images of the sheet.
     """
     augmentation = find_preset(configuration.augmentation)
-    batch = torch.from_numpy(np.ascontiguousarray(pictures))
+    batch = torch.from_numpy(np.ascontiguousarray(images))
     generator = torch.Generator().manual_seed(seed)
     columns = [augment(batch, size, PRESETS["none"], generator)]
     targets = soft_targets(torch.zeros(len(batch), dtype=torch.int64), 0.0)
@@ -49,11 +49,11 @@ def draw_contact_sheet(
 def main(arguments: list[str] | None = None) -> int:
     """Write the sheet; returns the exit status."""
     parser = OneLineParser(prog="python -m train.augmentation.contact_sheet", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="data folder (default: generated demo pictures)")
+    parser.add_argument("--data", type=Path, help="data folder (default: generated demo images)")
     parser.add_argument("--augmentation", default="strong", help=f"{', '.join(PRESETS)} (default: strong)")
     parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixup (default: 0)")
     parser.add_argument("--cutmix", type=float, default=0.0, help="alpha of cutmix (default: 0)")
-    parser.add_argument("--rows", type=int, default=7, help="pictures, one of each class first (default: 7)")
+    parser.add_argument("--rows", type=int, default=7, help="images, one of each class first (default: 7)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other versions (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("contact-sheet.png"), help="default: contact-sheet.png")
     flags = parser.parse_args(arguments)
@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     records = load_records(flags.data or write_demo_data())
     first = {record.label: record for record in reversed(records)}
     chosen = [first[label] for label in sorted(first)] + [one for one in records if one is not first[one.label]]
-    pictures = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: max(1, flags.rows)]])
-    sheet = draw_contact_sheet(pictures, configuration, seed=flags.seed)
+    images = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: max(1, flags.rows)]])
+    sheet = draw_contact_sheet(images, configuration, seed=flags.seed)
     with replacing(flags.output) as temporary:
         sheet.save(temporary, format="PNG")
     print(flags.output)

@@ -1,4 +1,4 @@
-"""Moving the pictures of a batch: flips, any-angle rotation, zoom, stretch and shift in one resampling."""
+"""Moving the images of a batch: flips, any-angle rotation, zoom, stretch and shift in one resampling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warp(batch_nchw: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Float pictures [N, 3, H, W] → moved pictures [N, 3, size, size]; borders are filled by reflection.
+    """Float images [N, 3, H, W] → moved images [N, 3, size, size]; borders are filled by reflection.
 
     Reflection keeps the statistics of skin at the borders; black corners would be a cue of their own.
     """
@@ -43,7 +43,7 @@ def draw_matrices(count: int, augmentation: Augmentation, generator: torch.Gener
 
 
 def _sampling_grid(matrices: Tensor, size: int) -> Tensor:
-    """``affine_grid`` for square pictures as sums of a row and a column, float32 [N, size, size, 2]: less work."""
+    """``affine_grid`` for square images as sums of a row and a column, float32 [N, size, size, 2]: less work."""
     steps = (torch.arange(size, device=matrices.device, dtype=torch.float32) * 2 + 1) / size - 1
     along_x = matrices[:, :, 0, None] * steps  # [N, 2, size]
     along_y = matrices[:, :, 1, None] * steps + matrices[:, :, 2, None]

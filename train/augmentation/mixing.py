@@ -1,4 +1,4 @@
-"""Mixup and cutmix: pictures and targets of a batch blended with those of another picture of the batch."""
+"""Mixup and cutmix: images and targets of a batch blended with those of another image of the batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.configuration import TrainingConfiguration
 def mix_batch(
     batch_nchw: Tensor, targets: Tensor, configuration: TrainingConfiguration, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Blend pictures float [N, 3, H, W] and targets float [N, C] with a random partner each, or return them as is.
+    """Blend images float [N, 3, H, W] and targets float [N, C] with a random partner each, or return them as is.
 
     Mixup: Zhang et al., ICLR 2018. Cutmix: Yun et al., ICCV 2019. With both on, each mixed batch uses one of them.
     """

@@ -12,5 +12,5 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
 
 
 def chosen(count: int, share: float, generator: torch.Generator) -> Tensor:
-    """Positions of the pictures an effect is applied to, each with probability ``share``: int64 [K]."""
+    """Positions of the images an effect is applied to, each with probability ``share``: int64 [K]."""
     return (torch.rand(count, generator=generator) < share).nonzero().flatten()

@@ -9,7 +9,7 @@ from edge_runtime.errors import DataError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths (0: off). Angles in degrees; lengths and shifts as fractions of the side; ``*_share`` of the pictures.
+    """Strengths (0: off). Angles in degrees; lengths and shifts as fractions of the side; ``*_share`` of the images.
 
     ``zoom`` z draws a magnification of exp(uniform(-z, z)); the other factors likewise.
     """
@@ -34,7 +34,7 @@ class Augmentation:
 
     @property
     def is_geometric(self) -> bool:
-        """Whether pictures are moved at all."""
+        """Whether images are moved at all."""
         return self.flip or any((self.rotation, self.zoom, self.stretch, self.shift))
 
     @property

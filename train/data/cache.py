@@ -1,8 +1,8 @@
-"""Decoded and resized pictures, kept in one memory-mapped ``uint8`` file so that epochs never decode a JPEG.
+"""Decoded and resized images, kept in one memory-mapped ``uint8`` file so that epochs never decode a JPEG.
 
 The file is found by a key made of the preprocessing and of every source's path, size and time of change, so it is
-built anew when any of these change. Beside it lies a JSON file with what was learnt while decoding: the SHA-256 of
-each picture's pixels, a perceptual hash, and the pictures that could not be read.
+built anew when any of these change. Beside it lies a JSON file with what was learned while decoding: the SHA-256 of
+each image's pixels, a perceptual hash, and the images that could not be read.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 PREPROCESSING_VERSION = f"1 stretch bilinear-antialias RGB, {HASH_VERSION}"
 PORTION = 256
-"""Pictures decoded at a time, so that memory does not grow with the data set."""
+"""Images decoded at a time, so that memory does not grow with the data set."""
 
 
 class CacheIndex(msgspec.Struct, forbid_unknown_fields=True):
-    """What lies beside the pixels; the lists run parallel to the pictures."""
+    """What lies beside the pixels; the lists run parallel to the images."""
 
     image_ids: list[str]
     digests: list[str]
@@ -45,30 +45,30 @@ class CacheIndex(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class PictureCache:
-    """``pictures[i]`` is the picture of ``image_ids[i]``: ``uint8`` of shape (size, size, 3), RGB.
+class ImageCache:
+    """``images[i]`` is the image of ``image_ids[i]``: ``uint8`` of shape (size, size, 3), RGB.
 
     ``digests`` are SHA-256 of the pixels, ``difference_hashes`` perceptual hashes, both hexadecimal. ``unreadable``
     maps the ids that are not in the cache to what was wrong with them.
     """
 
     image_ids: tuple[str, ...]
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     digests: tuple[str, ...]
     difference_hashes: tuple[str, ...]
     unreadable: dict[str, str]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over image ids and pixel digests: names the exact pictures a model learnt from."""
+        """SHA-256 over image ids and pixel digests: names the exact images a model learned from."""
         lines = "".join(f"{one} {digest}\n" for one, digest in zip(self.image_ids, self.digests, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def open_cache(records: Sequence[LesionRecord], size: int, folder: Path) -> PictureCache:
+def open_cache(records: Sequence[LesionRecord], size: int, folder: Path) -> ImageCache:
     """Return the cache of ``records`` at ``size`` pixels, building it under ``folder`` when there is none.
 
-    Unreadable pictures are left out and named in ``unreadable``. Raises :class:`DataError` when nothing can be read.
+    Unreadable images are left out and named in ``unreadable``. Raises :class:`DataError` when nothing can be read.
     """
     key = _cache_key(records, size)
     array_path, index_path = folder / f"{key}.rgb", folder / f"{key}.json"
@@ -78,9 +78,9 @@ def open_cache(records: Sequence[LesionRecord], size: int, folder: Path) -> Pict
     shape = (len(index.image_ids), size, size, 3)
     if array_path.stat().st_size != np.prod(shape):
         raise DataError(f"{array_path}: expected {np.prod(shape)} bytes; delete it to have it built anew")
-    return PictureCache(
+    return ImageCache(
         image_ids=tuple(index.image_ids),
-        pictures=np.memmap(array_path, np.uint8, mode="r", shape=shape),
+        images=np.memmap(array_path, np.uint8, mode="r", shape=shape),
         digests=tuple(index.digests),
         difference_hashes=tuple(index.difference_hashes),
         unreadable=index.unreadable,
@@ -97,27 +97,27 @@ def _cache_key(records: Sequence[LesionRecord], size: int) -> str:
 
 
 def _build(records: Sequence[LesionRecord], size: int, array_path: Path, index_path: Path) -> None:
-    """Decode all pictures and write both files, the index last."""
+    """Decode all images and write both files, the index last."""
     index = CacheIndex([], [], [], {})
     with replacing(array_path) as temporary:
         with temporary.open("wb") as file:
-            for record, picture in _decode_all(records, size):
-                if isinstance(picture, str):
-                    index.unreadable[record.image_id] = picture
+            for record, image in _decode_all(records, size):
+                if isinstance(image, str):
+                    index.unreadable[record.image_id] = image
                     continue
-                pixels = picture.tobytes()
+                pixels = image.tobytes()
                 file.write(pixels)
                 index.image_ids.append(record.image_id)
                 index.digests.append(hashlib.sha256(pixels).hexdigest())
-                index.difference_hashes.append(difference_hash(picture))
+                index.difference_hashes.append(difference_hash(image))
         if not index.image_ids:
             first = next(iter(index.unreadable.values()), "there are none")
-            raise DataError(f"none of {len(records)} pictures can be read, the first because: {first}")
+            raise DataError(f"none of {len(records)} images can be read, the first because: {first}")
     write_text_atomically(index_path, json.dumps(msgspec.to_builtins(index)))
 
 
 def _decode_all(records: Sequence[LesionRecord], size: int) -> Iterator[tuple[LesionRecord, NDArray[np.uint8] | str]]:
-    """Decode with every core, in order; a picture that cannot be read gives the reason instead."""
+    """Decode with every core, in order; an image that cannot be read gives the reason instead."""
 
     def decode(record: LesionRecord) -> NDArray[np.uint8] | str:
         try:
@@ -128,10 +128,10 @@ def _decode_all(records: Sequence[LesionRecord], size: int) -> Iterator[tuple[Le
     hidden = not sys.stderr.isatty()
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(records), desc="decoding pictures", unit="img", disable=hidden) as progress,
+        tqdm(total=len(records), desc="decoding images", unit="img", disable=hidden) as progress,
     ):
         for start in range(0, len(records), PORTION):
             portion = records[start : start + PORTION]
-            for record, picture in zip(portion, pool.map(decode, portion), strict=True):
-                yield record, picture
+            for record, image in zip(portion, pool.map(decode, portion), strict=True):
+                yield record, image
                 progress.update()

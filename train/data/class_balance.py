@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def class_counts(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Pictures per class, int64 [C]."""
+    """Images per class, int64 [C]."""
     return np.bincount(labels, minlength=len(CLASS_CODES)).astype(np.int64)
 
 
 def log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Log of each class's share of the pictures, float64 [C]; a class without pictures counts as having one."""
+    """Log of each class's share of the images, float64 [C]; a class without images counts as having one."""
     return np.log(np.maximum(counts, 1) / max(int(counts.sum()), 1))
 
 
 def class_weights(labels: NDArray[np.integer[Any]], power: float) -> NDArray[np.float64]:
-    """Inverse frequency to ``power``, float64 [C], with mean one over the pictures; 0 for classes without pictures."""
+    """Inverse frequency to ``power``, float64 [C], with mean one over the images; 0 for classes without images."""
     counts = class_counts(labels)
     raw = np.where(counts > 0, np.maximum(counts, 1) ** -float(power), 0.0)
     return raw * counts.sum() / (raw * counts).sum()

@@ -1,4 +1,4 @@
-"""Folds that leave a whole kind of picture out: another colour (camera, light), body site or way of diagnosis.
+"""Folds that leave a whole kind of image out: another colour (camera, light), body site or way of diagnosis.
 
 Ordinary cross-validation draws both sides from the same clinics and cameras, and so flatters. Validating on a cluster
 that the model has not seen says more about other clinics.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_cluster_folds(
     records: Sequence[LesionRecord],
-    pictures: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     kind: str,
     folds: int,
     seed: int = 0,
@@ -33,13 +33,13 @@ def make_cluster_folds(
 ) -> list[Split]:
     """Hold out the same test part as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
 
-    ``pictures`` uint8 [N, H, W, 3] belong to ``records``. Raises :class:`DataError` when there are fewer clusters
+    ``images`` uint8 [N, H, W, 3] belong to ``records``. Raises :class:`DataError` when there are fewer clusters
     than folds.
     """
     same = list(same)
-    names = _cluster_names(records, pictures, kind, folds, seed)
+    names = _cluster_names(records, images, kind, folds, seed)
     groups = group_records(records, same)
-    name_of_group = {key: names[key] for key in groups}  # a lesion goes with its first picture
+    name_of_group = {key: names[key] for key in groups}  # a lesion goes with its first image
     sizes = Counter(name_of_group.values())
     if len(sizes) < folds:
         raise DataError(f"--folds: expected at most {len(sizes)} with --fold-by {kind}, found {folds}")
@@ -59,30 +59,30 @@ def make_cluster_folds(
     return [Split(parts) for parts in splits]
 
 
-def colour_statistics(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+def colour_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean and deviation of log R/G, log B/G and brightness over the skin at the border, float64 [N, 6].
 
     The border tells the camera and the light; the middle would tell the diagnosis.
     """
     rows = []
-    for picture in pictures:
-        edge = max(1, picture.shape[0] // 10)
-        mask = np.ones(picture.shape[:2], dtype=bool)
+    for image in images:
+        edge = max(1, image.shape[0] // 10)
+        mask = np.ones(image.shape[:2], dtype=bool)
         mask[edge:-edge, edge:-edge] = False
-        red, green, blue = np.moveaxis(np.log(picture[mask].astype(np.float64) + 8.0), 1, 0)
+        red, green, blue = np.moveaxis(np.log(image[mask].astype(np.float64) + 8.0), 1, 0)
         channels = np.stack((red - green, blue - green, (red + green + blue) / 3.0))
         rows.append(np.concatenate((channels.mean(axis=1), channels.std(axis=1))))
     return np.array(rows)
 
 
 def _cluster_names(
-    records: Sequence[LesionRecord], pictures: NDArray[np.uint8], kind: str, folds: int, seed: int
+    records: Sequence[LesionRecord], images: NDArray[np.uint8], kind: str, folds: int, seed: int
 ) -> list[str]:
     if kind == "site":
         return [record.site or "unknown" for record in records]
     if kind == "confirmation":
         return [record.dx_type or "unknown" for record in records]
-    statistics = colour_statistics(pictures)
+    statistics = colour_statistics(images)
     statistics = (statistics - statistics.mean(axis=0)) / (statistics.std(axis=0) + 1e-9)
     clusters = KMeans(n_clusters=folds, n_init=10, random_state=seed).fit_predict(statistics)
     return [str(cluster) for cluster in clusters]

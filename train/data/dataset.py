@@ -1,4 +1,4 @@
-"""Pictures from the cache as torch batches, and the order in which an epoch visits them."""
+"""Images from the cache as torch batches, and the order in which an epoch visits them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.bundle.patient import PatientMetadata, encode_patient
-from train.data.cache import PictureCache
+from train.data.cache import ImageCache
 from train.data.class_balance import class_weights
 from train.data.records import LesionRecord
 
@@ -24,24 +24,24 @@ AGE_SCALE_YEARS = 100.0
 
 
 class Batch(NamedTuple):
-    """``pictures`` uint8 [N, H, W, 3], ``labels`` int64 [N], ``metadata`` float32 [N, M] or ``None``."""
+    """``images`` uint8 [N, H, W, 3], ``labels`` int64 [N], ``metadata`` float32 [N, M] or ``None``."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     metadata: Tensor | None
 
 
 class LesionDataset(Dataset[Batch]):
-    """The pictures at some positions of a cache. Items are batches of one; ``__getitems__`` fetches many at once."""
+    """The images at some positions of a cache. Items are batches of one; ``__getitems__`` fetches many at once."""
 
     def __init__(
         self,
-        cache: PictureCache,
+        cache: ImageCache,
         records: Sequence[LesionRecord],
         indices: Sequence[int],
         metadata_spec: PatientMetadataSpec | None = None,
     ) -> None:
-        self.pictures = cache.pictures
+        self.images = cache.images
         self.positions = np.asarray(indices, dtype=np.int64)
         self.labels = np.asarray([records[index].label for index in indices], dtype=np.int64)
         self.metadata: NDArray[np.float32] | None = None
@@ -56,9 +56,9 @@ class LesionDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         chosen = np.asarray(indices, dtype=np.int64)
-        pictures = self.pictures[self.positions[chosen]]  # indexing with an array copies out of the mapped file
+        images = self.images[self.positions[chosen]]  # indexing with an array copies out of the mapped file
         metadata = None if self.metadata is None else torch.from_numpy(self.metadata[chosen])
-        return Batch(torch.from_numpy(np.asarray(pictures)), torch.from_numpy(self.labels[chosen]), metadata)
+        return Batch(torch.from_numpy(np.asarray(images)), torch.from_numpy(self.labels[chosen]), metadata)
 
 
 def make_loader(dataset: LesionDataset, batches: Sequence[NDArray[np.int64]]) -> DataLoader[Batch]:
@@ -75,8 +75,8 @@ def epoch_batches(
 ) -> list[NDArray[np.int64]]:
     """The batches of one epoch: a pure function of seed and epoch, so a resumed run continues where it was.
 
-    Without ``balance_power`` a shuffle of all pictures; with it, drawn with replacement by inverse frequency to that
-    power. Pictures beyond the last full batch wait for another epoch.
+    Without ``balance_power`` a shuffle of all images; with it, drawn with replacement by inverse frequency to that
+    power. Images beyond the last full batch wait for another epoch.
     """
     generator = np.random.default_rng([seed, epoch, 11])
     if balance_power is None:
@@ -116,7 +116,7 @@ def encode_records(records: Sequence[LesionRecord], spec: PatientMetadataSpec) -
 def hide_metadata(
     metadata: Tensor, spec: PatientMetadataSpec, probability: float, generator: torch.Generator
 ) -> Tensor:
-    """Make age, sex and site unknown, each on its own with ``probability`` per picture; returns a new tensor."""
+    """Make age, sex and site unknown, each on its own with ``probability`` per image; returns a new tensor."""
     bounds = (0, 2, 2 + len(spec.sexes), metadata.shape[1])
     kept = torch.rand((len(metadata), 3), generator=generator) >= probability
     widths = torch.tensor([end - start for start, end in itertools.pairwise(bounds)])

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pooch
 
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import DataError, run_command_line
+from edge_runtime.settings import OneLineParser
 from train.data.folder import read_data_folder
 from train.data.resumable import ResumingDownloader
 from train.files import write_text_atomically
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise DataError(f"{flags.output}: expected {NEEDED_BYTES / 1e9:.0f} GB of free disk, found {free / 1e9:.1f}")
     download(flags.output, base_url=flags.base_url, keep_archives=flags.keep_archives)
     found = read_data_folder(flags.output)
-    print(f"{flags.output}: {len(found.records)} pictures, {len(found.missing)} missing; go on with:")
+    print(f"{flags.output}: {len(found.records)} images, {len(found.missing)} missing; go on with:")
     print(f"  python -m train --data {flags.output} --name ham10000")
     return 0
 

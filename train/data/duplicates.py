@@ -1,7 +1,7 @@
-"""Pictures that are the same, byte for byte or nearly, found by a perceptual hash, so that they share a side.
+"""Images that are the same, byte for byte or nearly, found by a perceptual hash, so that they share a side.
 
 Measured on the 5,984 different lesions of the 224-pixel HAM10000 copy: the closest two differ in 25 of 256 bits, while
-the same picture saved again at JPEG quality 30, shrunk, darkened or warmer differs in at most 24 bits for 95 % or more.
+the same image saved again at JPEG quality 30, shrunk, darkened or warmer differs in at most 24 bits for 95 % or more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HASH_VERSION = "difference 17x16"
 NEAR_DUPLICATE_BITS = 24
-"""Two pictures whose 256-bit hashes differ in at most this many bits count as one picture."""
+"""Two images whose 256-bit hashes differ in at most this many bits count as one image."""
 
 
 def difference_hash(image_hwc: NDArray[np.uint8]) -> str:

@@ -13,7 +13,7 @@ from train.data.records import LesionRecord
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set as found: its layout's name, the pictures that exist, and the ids whose picture is missing."""
+    """A data set as found: its layout's name, the images that exist, and the ids whose image is missing."""
 
     folder: Path
     layout: str
@@ -22,7 +22,7 @@ class DataFolder:
 
 
 def load_records(folder: Path) -> list[LesionRecord]:
-    """Return the records of all pictures that exist under ``folder``. Raises :class:`DataError`."""
+    """Return the records of all images that exist under ``folder``. Raises :class:`DataError`."""
     return list(read_data_folder(folder).records)
 
 
@@ -38,7 +38,7 @@ def read_data_folder(folder: Path) -> DataFolder:
         expected = "; ".join(layout.description for layout in LAYOUTS)
         raise DataError(f"{folder}: expected one of the layouts: {expected}; found none of them")
     if not records:
-        raise DataError(f"{folder}: expected pictures, found none ({len(missing)} are named but missing)")
+        raise DataError(f"{folder}: expected images, found none ({len(missing)} are named but missing)")
     ordered = sorted(records, key=lambda record: record.image_id)
     for record, following in itertools.pairwise(ordered):
         if record.image_id == following.image_id:

@@ -1,8 +1,8 @@
 """The layouts a data set may have on disk, each recognised by itself.
 
-* HAM10000 as on Kaggle and Dataverse: ``HAM10000_metadata.csv`` (on Dataverse without suffix) and folders of pictures,
+* HAM10000 as on Kaggle and Dataverse: ``HAM10000_metadata.csv`` (on Dataverse without suffix) and folders of images,
   in two parts or merged.
-* ISIC 2018 task 3: ``*GroundTruth.csv`` with one-hot columns, lesion groupings, and folders of pictures; the official
+* ISIC 2018 task 3: ``*GroundTruth.csv`` with one-hot columns, lesion groupings, and folders of images; the official
   training, validation and test parts are kept.
 * A folder per class, named by code or full name, at the top or below ``train``, ``validation`` and ``test``.
 """
@@ -32,7 +32,7 @@ class Layout:
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Map image id (file name without suffix) to path for all pictures below ``folder``; the first found wins."""
+    """Map image id (file name without suffix) to path for all images below ``folder``; the first found wins."""
     images: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
@@ -189,19 +189,19 @@ def _read_class_folders(folder: Path) -> tuple[list[LesionRecord], list[str]]:
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "HAM10000",
-        "HAM10000 (HAM10000_metadata.csv and folders of pictures)",
+        "HAM10000 (HAM10000_metadata.csv and folders of images)",
         lambda folder: _ham_table(folder) is not None,
         _read_ham10000,
     ),
     Layout(
         "ISIC 2018",
-        "ISIC 2018 (*GroundTruth.csv and folders of pictures)",
+        "ISIC 2018 (*GroundTruth.csv and folders of images)",
         lambda folder: bool(_isic_tables(folder)),
         _read_isic2018,
     ),
     Layout(
         "folder per class",
-        f"folders of pictures named {', '.join(CLASS_CODES)}",
+        f"folders of images named {', '.join(CLASS_CODES)}",
         lambda folder: bool(_class_parents(folder)),
         _read_class_folders,
     ),

@@ -1,4 +1,4 @@
-"""From a data folder to what the loop learns from: usable records, their decoded pictures, and the split."""
+"""From a data folder to what the loop learns from: usable records, their decoded images, and the split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from train.configuration import TrainingConfiguration
-from train.data.cache import PictureCache, open_cache
+from train.data.cache import ImageCache, open_cache
 from train.data.cluster_folds import make_cluster_folds
 from train.data.dataset import LesionDataset, make_metadata_spec
 from train.data.folder import DataFolder, read_data_folder
@@ -24,25 +24,25 @@ from train.demo.marker import is_demo
 
 DEMO_FOLDER = Path("data/demo")
 HAM10000_LICENCE = "CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial research"
-DEMO_LICENCE = "generated pictures, no restriction"
+DEMO_LICENCE = "generated images, no restriction"
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Records in the order of the cache's pictures, the split over them, and where they come from."""
+    """Records in the order of the cache's images, the split over them, and where they come from."""
 
     folder: Path
     name: str
     demo: bool
     licence: str
     records: tuple[LesionRecord, ...]
-    cache: PictureCache
+    cache: ImageCache
     split: Split
     report: DataReport
     metadata_spec: PatientMetadataSpec | None
 
     def dataset(self, *parts: str) -> LesionDataset:
-        """The pictures of the given parts of the split."""
+        """The images of the given parts of the split."""
         return LesionDataset(self.cache, self.records, self.split.indices(self.records, *parts), self.metadata_spec)
 
 
@@ -55,11 +55,11 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     records = tuple(by_id[image_id] for image_id in cache.image_ids)
     report = report_data(found, cache)
     split = _choose_split(records, cache, configuration, same_pairs(report))
-    learnt = split.indices(records, *fit_parts(configuration))
-    if not learnt:
-        raise DataError(f"{folder}: no picture is left to learn from ({len(records)} usable)")
+    learned = split.indices(records, *fit_parts(configuration))
+    if not learned:
+        raise DataError(f"{folder}: no image is left to learn from ({len(records)} usable)")
     if not split.indices(records, "validation"):
-        raise DataError(f"{folder}: no picture is left to validate on ({len(records)} usable)")
+        raise DataError(f"{folder}: no image is left to validate on ({len(records)} usable)")
     demo = is_demo(folder)
     return PreparedData(
         folder=folder,
@@ -70,7 +70,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
         cache=cache,
         split=split,
         report=report,
-        metadata_spec=make_metadata_spec([records[i] for i in learnt]) if configuration.patient_metadata else None,
+        metadata_spec=make_metadata_spec([records[i] for i in learned]) if configuration.patient_metadata else None,
     )
 
 
@@ -96,7 +96,7 @@ def same_pairs(report: DataReport) -> list[tuple[str, str]]:
 
 
 def _limit(found: DataFolder, limit: int | None) -> DataFolder:
-    """Keep ``limit`` pictures, evenly over the classes."""
+    """Keep ``limit`` images, evenly over the classes."""
     if limit is None or limit >= len(found.records):
         return found
     by_class = sorted(found.records, key=lambda record: (record.label, record.image_id))
@@ -107,7 +107,7 @@ def _limit(found: DataFolder, limit: int | None) -> DataFolder:
 
 def _choose_split(
     records: tuple[LesionRecord, ...],
-    cache: PictureCache,
+    cache: ImageCache,
     configuration: TrainingConfiguration,
     same: list[tuple[str, str]],
 ) -> Split:
@@ -120,6 +120,6 @@ def _choose_split(
         folds, kind = configuration.folds, configuration.fold_by
         if kind == "lesion":
             return make_folds(records, folds, seed, test_fraction, same=same)[configuration.fold or 0]
-        splits = make_cluster_folds(records, cache.pictures, kind, folds, seed, test_fraction, same=same)
+        splits = make_cluster_folds(records, cache.images, kind, folds, seed, test_fraction, same=same)
         return splits[configuration.fold or 0]
     return make_split(records, seed, configuration.validation_fraction, test_fraction, same=same)

@@ -1,4 +1,4 @@
-"""What is known about each picture of a data set, whichever layout it came in.
+"""What is known about each image of a data set, whichever layout it came in.
 
 Class codes, ages, sexes and sites have one spelling here; :mod:`train.data.folder` reads the records of a data folder.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class LesionRecord:
-    """One picture of a lesion.
+    """One image of a lesion.
 
     ``label`` indexes :data:`edge_runtime.bundle.classes.CLASS_CODES`; ``age`` is in years. ``None`` means unknown.
     ``part`` is "train", "validation" or "test" where the data set itself prescribes it.

@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, before anything is learnt from it.
+"""What a data set holds and what is wrong with it, before anything is learned from it.
 
 python -m train.data.report --data data/ham10000 [--json]
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from edge_runtime.settings import OneLineParser
 from train.configuration import TrainingConfiguration
-from train.data.cache import PictureCache, open_cache
+from train.data.cache import ImageCache, open_cache
 from train.data.duplicates import find_near_duplicates
 from train.data.folder import DataFolder, read_data_folder
 from train.data.records import LesionRecord
@@ -28,7 +28,7 @@ NAMES_SHOWN = 10
 
 @dataclass(frozen=True)
 class DataReport:
-    """Counts of usable pictures, and the ids of those that are not usable or not alone.
+    """Counts of usable images, and the ids of those that are not usable or not alone.
 
     ``duplicates`` are groups of ids with the same pixels, ``near_duplicates`` pairs of different pixels but of
     nearly the same look; ``conflicting`` are those among them whose classes differ.
@@ -54,7 +54,7 @@ class DataReport:
         return asdict(self)
 
 
-def report_data(found: DataFolder, cache: PictureCache) -> DataReport:
+def report_data(found: DataFolder, cache: ImageCache) -> DataReport:
     """Count and compare. ``cache`` must be of ``found.records``."""
     by_id = {record.image_id: record for record in found.records}
     usable = [by_id[image_id] for image_id in cache.image_ids]
@@ -84,7 +84,7 @@ def report_data(found: DataFolder, cache: PictureCache) -> DataReport:
 
 def describe(report: DataReport) -> str:
     """The report for people: a table of counts, then what is wrong, by name."""
-    lines = [f"{report.folder}: {report.layout}, {report.images} pictures of {report.lesions} lesions"]
+    lines = [f"{report.folder}: {report.layout}, {report.images} images of {report.lesions} lesions"]
     for name, counts in (
         ("class", report.by_class),
         ("lesions by class", report.lesions_by_class),
@@ -97,7 +97,7 @@ def describe(report: DataReport) -> str:
     lines += _problem("unreadable", [f"{key} ({reason})" for key, reason in report.unreadable.items()])
     lines += _problem("same pixels", [" = ".join(group) for group in report.duplicates])
     lines += _problem("nearly the same, kept on one side", [" ~ ".join(pair) for pair in report.near_duplicates])
-    lines += _problem("the same picture under different classes", [" / ".join(pair) for pair in report.conflicting])
+    lines += _problem("the same image under different classes", [" / ".join(pair) for pair in report.conflicting])
     return "\n".join(lines)
 
 
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the report of a data folder; returns the exit status."""
     parser = OneLineParser(
         prog="python -m train.data.report",
-        description="Count pictures and lesions, and list what is missing, unreadable, equal or nearly equal by name.",
+        description="Count images and lesions, and list what is missing, unreadable, equal or nearly equal by name.",
         epilog="example: python -m train.data.report --data data/isic2018",
     )
     parser.add_argument("--data", type=Path, required=True, help="data folder")
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--cache-folder",
         type=Path,
         default=Path(TrainingConfiguration.cache_folder),
-        help=f"where decoded pictures are kept (default: {TrainingConfiguration.cache_folder})",
+        help=f"where decoded images are kept (default: {TrainingConfiguration.cache_folder})",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all names")
     flags = parser.parse_args(arguments)

@@ -35,7 +35,7 @@ class Split:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def indices(self, records: Sequence[LesionRecord], *parts: str) -> list[int]:
-        """Positions in ``records`` of the pictures in any of ``parts``, in order."""
+        """Positions in ``records`` of the images in any of ``parts``, in order."""
         return [index for index, record in enumerate(records) if self.parts.get(record.image_id) in parts]
 
 
@@ -141,7 +141,7 @@ def read_split(path: Path) -> Split:
 
 
 def check_split(split: Split, records: Sequence[LesionRecord], source: str) -> None:
-    """Refuse a split that does not know every picture or has a lesion on two sides. Raises :class:`DataError`."""
+    """Refuse a split that does not know every image or has a lesion on two sides. Raises :class:`DataError`."""
     part_of_lesion: dict[str, str] = {}
     for record in records:
         part = split.parts.get(record.image_id)
@@ -167,7 +167,7 @@ def _official_split(
 def _groups_by_class(
     groups: Mapping[int, list[int]], records: Sequence[LesionRecord], generator: np.random.Generator
 ) -> list[tuple[int, list[int]]]:
-    """Group keys by the class most of their pictures have, each list shuffled."""
+    """Group keys by the class most of their images have, each list shuffled."""
     by_class: dict[int, list[int]] = {}
     for key, members in groups.items():
         labels = [records[index].label for index in members]
@@ -182,7 +182,7 @@ def _groups_by_class(
 def _take_share(
     groups: Mapping[int, list[int]], records: Sequence[LesionRecord], share: float, generator: np.random.Generator
 ) -> set[int]:
-    """Draw groups until each class has given ``share`` of its pictures; one group at least stays behind."""
+    """Draw groups until each class has given ``share`` of its images; one group at least stays behind."""
     taken: set[int] = set()
     if share <= 0:
         return taken

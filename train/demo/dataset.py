@@ -1,6 +1,6 @@
 """The demo set: procedural "phantoms" of the seven classes in the HAM10000 layout, for running without data.
 
-Drawn by code from a seed, they look enough like dermatoscopic pictures to exercise the whole chain. They teach nothing
+Drawn by code from a seed, they look enough like dermatoscopic images to exercise the whole chain. They teach nothing
 about real skin: whatever was trained on them is labelled as demo. The folder carries ``DEMO.txt``, which says so and by
 which other code recognises it.
 
@@ -24,16 +24,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import DataError, run_command_line
+from edge_runtime.settings import OneLineParser
 from train.demo.lesions import draw_lesion
 from train.demo.marker import DEMO_MARKER
 from train.demo.patients import Patient, draw_patient
-from train.demo.views import draw_skin, take_picture
+from train.demo.views import draw_skin, take_image
 
 DEFAULT_LESIONS = 700
 GENERATOR_VERSION = 1
-"""To be raised when the pictures change, so that old folders are drawn anew."""
+"""To be raised when the images change, so that old folders are drawn anew."""
 
 JPEG_QUALITY = 90
 JPEG_COMMENT = b"dermedge demo phantom: drawn by a program, not a patient"
@@ -42,14 +42,14 @@ CLASS_SHARES = {"akiec": 0.10, "bcc": 0.12, "bkl": 0.13, "df": 0.10, "mel": 0.14
 """Imbalanced as in practice, but milder than HAM10000, so that a small set has some of each class in every part."""
 
 VIEW_SHARES = (0.70, 0.22, 0.08)
-"""Shares of lesions with one, two and three pictures, as in HAM10000."""
+"""Shares of lesions with one, two and three images, as in HAM10000."""
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
 
 @dataclass(frozen=True)
 class _Lesion:
-    """One lesion to draw: its number (from 1), class, and the ids of its pictures."""
+    """One lesion to draw: its number (from 1), class, and the ids of its images."""
 
     number: int
     code: str
@@ -59,7 +59,7 @@ class _Lesion:
 def write_demo_dataset(
     folder: Path, lesions: int = DEFAULT_LESIONS, seed: int = 0, *, workers: int | None = None
 ) -> Path:
-    """Write the demo set of ``lesions`` lesions into ``folder`` and return it; the same seed gives the same pictures.
+    """Write the demo set of ``lesions`` lesions into ``folder`` and return it; the same seed gives the same images.
 
     A folder that already holds exactly this set is left alone; another demo set is replaced. The folder appears whole
     or not at all. Raises :class:`DataError` when ``folder`` holds anything else.
@@ -85,11 +85,11 @@ def write_demo_dataset(
 
 def draw_phantom(code: str, seed: int = 0, view: int = 0) -> Image.Image:
     """Return one phantom of the class ``code``, RGB of 600×450; other ``view`` numbers show the same lesion anew."""
-    return next(_pictures(code, (seed, CLASS_CODES.index(code)), [view]))
+    return next(_images(code, (seed, CLASS_CODES.index(code)), [view]))
 
 
 def _plan(lesions: int, seed: int) -> list[_Lesion]:
-    """Decide classes and picture ids. Ids are dealt at random, so that a lesion's pictures do not lie together."""
+    """Decide classes and image ids. Ids are dealt at random, so that a lesion's images do not lie together."""
     generator = np.random.default_rng([seed, lesions])
     shares = np.array([CLASS_SHARES[code] for code in CLASS_CODES])
     counts = 1 + np.floor(shares * (lesions - len(CLASS_CODES))).astype(int)
@@ -112,10 +112,10 @@ def _draw_all(folder: Path, plan: list[_Lesion], seed: int, workers: int) -> Non
 
     def draw(lesion: _Lesion) -> tuple[_Lesion, Patient]:
         start = (seed, lesion.number)
-        for image_id, picture in zip(
-            lesion.image_ids, _pictures(lesion.code, start, range(len(lesion.image_ids))), strict=True
+        for image_id, image in zip(
+            lesion.image_ids, _images(lesion.code, start, range(len(lesion.image_ids))), strict=True
         ):
-            picture.save(part_of[image_id] / f"{image_id}.jpg", quality=JPEG_QUALITY, comment=JPEG_COMMENT)
+            image.save(part_of[image_id] / f"{image_id}.jpg", quality=JPEG_QUALITY, comment=JPEG_COMMENT)
         return lesion, draw_patient(lesion.code, np.random.default_rng([*start, 0]))
 
     # threads, because Pillow and numpy work outside the interpreter's lock
@@ -130,19 +130,19 @@ def _draw_all(folder: Path, plan: list[_Lesion], seed: int, workers: int) -> Non
                 writer.writerow((*identity, patient.dx_type, patient.age, patient.sex, patient.site))
 
 
-def _pictures(code: str, start: tuple[int, int], views: Iterable[int]) -> Iterator[Image.Image]:
+def _images(code: str, start: tuple[int, int], views: Iterable[int]) -> Iterator[Image.Image]:
     """Draw the lesion once and photograph it in each view; every random number comes from ``start`` and the view."""
     generator = np.random.default_rng([*start, 1])
     maps_hwc = draw_lesion(code, generator).to_bytes_hwc()
     skin = draw_skin(generator)
     size = generator.uniform(0.35, 0.75)
     for view in views:
-        yield take_picture(maps_hwc, skin, size, np.random.default_rng([*start, 2, view]))
+        yield take_image(maps_hwc, skin, size, np.random.default_rng([*start, 2, view]))
 
 
 def _marker_text(lesions: int, seed: int) -> str:
     return (
-        "These pictures were drawn by a program to try out dermedge. They show no patients and teach nothing about\n"
+        "These images were drawn by a program to try out dermedge. They show no patients and teach nothing about\n"
         "real skin; a model trained on them has no medical meaning.\n"
         f"generator {GENERATOR_VERSION}, lesions {lesions}, seed {seed}\n"
     )
@@ -158,13 +158,13 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("data/demo"), help="folder to write")
     parser.add_argument(
-        "--lesions", type=int, default=DEFAULT_LESIONS, help="number of lesions, some with 2 or 3 pictures"
+        "--lesions", type=int, default=DEFAULT_LESIONS, help="number of lesions, some with 2 or 3 images"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images")
     options = parser.parse_args()
     folder = write_demo_dataset(options.output, options.lesions, options.seed)
-    pictures = sum(1 for _ in folder.glob("*/*.jpg"))
-    print(f"{folder}: {pictures} pictures of {options.lesions} lesions, {len(CLASS_CODES)} classes (demo phantoms)")
+    images = sum(1 for _ in folder.glob("*/*.jpg"))
+    print(f"{folder}: {images} images of {options.lesions} lesions, {len(CLASS_CODES)} classes (demo phantoms)")
     return 0
 
 

@@ -1,7 +1,7 @@
 """One lesion of each class as a dermatoscopist describes it, reduced to four optical maps.
 
 The maps say how much melanin and blood absorb, and how much white (keratin, scar) and blue-grey (deep pigment under a
-veil) lies over the skin. Colour appears only when a view shines light on them, so all pictures of one lesion agree.
+veil) lies over the skin. Colour appears only when a view shines light on them, so all images of one lesion agree.
 
 Structures after Kittler et al., Standardization of terminology in dermoscopy, J Am Acad Dermatol 74:1093 (2016). These
 are drawings for testing software. They carry no medical information whatsoever.

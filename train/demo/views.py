@@ -1,4 +1,4 @@
-"""One picture of a phantom: skin, the lesion in some pose, light, lens, hair, ruler and sensor noise.
+"""One image of a phantom: skin, the lesion in some pose, light, lens, hair, ruler and sensor noise.
 
 Two views of one lesion share its optical maps and the patient's skin, and differ in everything else.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    Picture = NDArray[np.floating[Any]]
+    ImageArray = NDArray[np.floating[Any]]
 
 WIDTH, HEIGHT = 600, 450
-"""Size of HAM10000's pictures, in pixels."""
+"""Size of HAM10000's images, in pixels."""
 
 MELANIN_ABSORPTION = np.array([0.62, 1.0, 1.4], dtype=np.float32)
 BLOOD_ABSORPTION = np.array([0.20, 1.05, 0.80], dtype=np.float32)
@@ -48,7 +48,7 @@ _FROM_CENTRE = np.hypot(_U, _V)
 class Skin:
     """What belongs to the patient: colour (3,) RGB 0..1, how blotchy and how hairy the skin is (0..1)."""
 
-    colour: Picture
+    colour: ImageArray
     blotchiness: float
     hairiness: float
 
@@ -61,15 +61,15 @@ def draw_skin(generator: Generator) -> Skin:
     return Skin(colour.astype(np.float32), generator.uniform(0.2, 1.0), float(generator.random() ** 2))
 
 
-def take_picture(maps_hwc: NDArray[np.uint8], skin: Skin, size: float, generator: Generator) -> Image.Image:
-    """Return one RGB picture of WIDTH × HEIGHT.
+def take_image(maps_hwc: NDArray[np.uint8], skin: Skin, size: float, generator: Generator) -> Image.Image:
+    """Return one RGB image of WIDTH × HEIGHT.
 
     ``maps_hwc`` are the lesion's optical maps (SIDE, SIDE, 4), ``size`` the canvas's half side as a fraction of the
-    picture's height.
+    image's height.
     """
     posed = _pose(maps_hwc, size * generator.uniform(0.82, 1.2), generator)
-    picture = _lesion_on_skin(_skin_texture(skin, generator), posed) * _illumination(generator)
-    developed = Image.fromarray(_develop(picture, generator))
+    scene = _lesion_on_skin(_skin_texture(skin, generator), posed) * _illumination(generator)
+    developed = Image.fromarray(_develop(scene, generator))
     blur = generator.uniform(-0.3, 0.8)
     if blur > 0.2:
         developed = developed.filter(ImageFilter.GaussianBlur(blur))
@@ -78,7 +78,7 @@ def take_picture(maps_hwc: NDArray[np.uint8], skin: Skin, size: float, generator
     return Image.fromarray(_with_grain(np.asarray(image), generator))
 
 
-def _pose(maps_hwc: NDArray[np.uint8], size: float, generator: Generator) -> Picture:
+def _pose(maps_hwc: NDArray[np.uint8], size: float, generator: Generator) -> ImageArray:
     """Turn, mirror, scale and shift the lesion into the frame; float32 (rows, columns, 4) in map units."""
     angle = generator.uniform(0, 2 * np.pi)
     scale = SIDE / (2 * size * _ROWS)
@@ -97,7 +97,7 @@ def _pose(maps_hwc: NDArray[np.uint8], size: float, generator: Generator) -> Pic
     return np.asarray(posed, dtype=np.float32) / np.float32(MAP_SCALE)
 
 
-def _skin_texture(skin: Skin, generator: Generator) -> Picture:
+def _skin_texture(skin: Skin, generator: Generator) -> ImageArray:
     """Return skin without the lesion: blotches of redness, furrows, pores; float32 (rows, columns, 3)."""
     redness = 0.09 * skin.blotchiness * smooth_noise(generator, 7, _COLUMNS, _ROWS)
     tan = 0.05 * skin.blotchiness * smooth_noise(generator, 14, _COLUMNS, _ROWS)
@@ -106,15 +106,15 @@ def _skin_texture(skin: Skin, generator: Generator) -> Picture:
     return skin.colour * np.exp(-absorbed)
 
 
-def _lesion_on_skin(skin_picture: Picture, posed: Picture) -> Picture:
+def _lesion_on_skin(skin_image: ImageArray, posed: ImageArray) -> ImageArray:
     melanin, blood, white, blue = (posed[..., channel, np.newaxis] for channel in range(4))
-    picture = skin_picture * np.exp(-(melanin * MELANIN_ABSORPTION + blood * BLOOD_ABSORPTION))
-    picture += np.minimum(blue, 0.85) * (BLUE_COLOUR - picture)
-    picture += np.minimum(white, 0.85) * (WHITE_COLOUR * skin_picture.mean() * 1.25 - picture)
-    return picture
+    image = skin_image * np.exp(-(melanin * MELANIN_ABSORPTION + blood * BLOOD_ABSORPTION))
+    image += np.minimum(blue, 0.85) * (BLUE_COLOUR - image)
+    image += np.minimum(white, 0.85) * (WHITE_COLOUR * skin_image.mean() * 1.25 - image)
+    return image
 
 
-def _illumination(generator: Generator) -> Picture:
+def _illumination(generator: Generator) -> ImageArray:
     """Return the light's colour and fall-off, float32 (rows, columns, 3); some lenses darken the corners."""
     slope_x, slope_y = generator.normal(size=2) * 0.06
     vignette = generator.uniform(0.0, 0.35) if generator.random() < 0.6 else 0.0
@@ -127,12 +127,12 @@ def _illumination(generator: Generator) -> Picture:
     return light[..., np.newaxis] * cast.astype(np.float32)
 
 
-def _develop(picture: Picture, generator: Generator) -> NDArray[np.uint8]:
+def _develop(image: ImageArray, generator: Generator) -> NDArray[np.uint8]:
     """Apply the camera's contrast and saturation; uint8 (rows, columns, 3)."""
     contrast, saturation = generator.uniform(0.88, 1.18), generator.uniform(0.85, 1.2)
-    grey = picture @ np.full((3, 1), 1 / 3, dtype=np.float32)
-    picture = 0.6 + np.float32(contrast) * (grey + np.float32(saturation) * (picture - grey) - 0.6)
-    return np.clip(picture * 255.0, 0.0, 255.0).astype(np.uint8)
+    grey = image @ np.full((3, 1), 1 / 3, dtype=np.float32)
+    image = 0.6 + np.float32(contrast) * (grey + np.float32(saturation) * (image - grey) - 0.6)
+    return np.clip(image * 255.0, 0.0, 255.0).astype(np.uint8)
 
 
 def _with_grain(image_hwc: NDArray[np.uint8], generator: Generator) -> NDArray[np.uint8]:

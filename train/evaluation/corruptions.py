@@ -1,8 +1,8 @@
-"""Pictures made worse on purpose, at five severities: noise, blur, light, colour, compression, hair.
+"""Images made worse on purpose, at five severities: noise, blur, light, colour, compression, hair.
 
 Kinds and strengths after Hendrycks, Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations, ICLR 2019 (ImageNet-C, made for pictures of 224 pixels), plus two that dermatoscopes add: colour casts
-and hair. ``corrupt(name, picture, severity, generator)`` takes and returns uint8 (H, W, 3).
+Perturbations, ICLR 2019 (ImageNet-C, made for images of 224 pixels), plus two that dermatoscopes add: colour casts
+and hair. ``corrupt(name, image, severity, generator)`` takes and returns uint8 (H, W, 3).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    Picture = NDArray[np.uint8]
+    ImageArray = NDArray[np.uint8]
     Floats = NDArray[np.floating[Any]]
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def corrupt(name: str, picture_hwc: Picture, severity: int, generator: Generator) -> Picture:
+def corrupt(name: str, image_hwc: ImageArray, severity: int, generator: Generator) -> ImageArray:
     """Return a corrupted copy, uint8 of the same shape. Raises :class:`DataError` for an unknown name or severity."""
     if name not in CORRUPTIONS:
         raise DataError(f"corruption: expected one of {', '.join(CORRUPTIONS)}, found {name!r}")
     if severity not in SEVERITIES:
         raise DataError(f"severity: expected 1 to 5, found {severity}")
-    values = picture_hwc.astype(np.float32) / np.float32(255)
+    values = image_hwc.astype(np.float32) / np.float32(255)
     changed = CORRUPTIONS[name](values, severity - 1, generator)
     return np.rint(np.clip(changed, 0.0, 1.0) * 255).astype(np.uint8)
 
@@ -139,7 +139,7 @@ def _hair(values: Floats, step: int, generator: Generator) -> Floats:
 
 
 def _filtered(values: Floats, kernel: Floats) -> Floats:
-    """Convolve every channel with a kernel of sum one, mirroring the picture at its borders."""
+    """Convolve every channel with a kernel of sum one, mirroring the image at its borders."""
     rows, columns = (size // 2 for size in kernel.shape)
     padded = np.pad(
         values, ((rows, kernel.shape[0] - 1 - rows), (columns, kernel.shape[1] - 1 - columns), (0, 0)), "reflect"

@@ -1,4 +1,4 @@
-"""Which pictures an evaluation looks at: a data folder, and the part of the split that the model did not learn from."""
+"""Which images an evaluation looks at: a data folder, and the part of the split that the model did not learn from."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class SelectedPictures:
-    """Some pictures of a memory-mapped cache, copied out only when they are asked for: ``pictures[3]``, ``[10:20]``."""
+class SelectedImages:
+    """Some images of a memory-mapped cache, copied out only when they are asked for: ``images[3]``, ``[10:20]``."""
 
-    def __init__(self, pictures: NDArray[np.uint8], positions: Sequence[int] | NDArray[np.int64]) -> None:
-        self.pictures = pictures
+    def __init__(self, images: NDArray[np.uint8], positions: Sequence[int] | NDArray[np.int64]) -> None:
+        self.images = images
         self.positions = np.asarray(positions, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, chosen: Any) -> NDArray[np.uint8]:
-        return np.array(self.pictures[self.positions[chosen]])
+        return np.array(self.images[self.positions[chosen]])
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Pictures uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
+    """Images uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
 
     folder: Path
     part: str
     demo: bool
     records: tuple[LesionRecord, ...]
-    pictures: SelectedPictures
+    images: SelectedImages
     left_out: tuple[str, ...]
 
     @property
@@ -53,20 +53,20 @@ class EvaluationData:
         return np.array([record.label for record in self.records], dtype=np.int64)
 
     def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> EvaluationData:
-        """Return the pictures at the given positions only."""
+        """Return the images at the given positions only."""
         chosen = np.asarray(positions, dtype=np.int64)
         records = tuple(self.records[index] for index in chosen)
-        pictures = SelectedPictures(self.pictures.pictures, self.pictures.positions[chosen])
-        return EvaluationData(self.folder, self.part, self.demo, records, pictures, self.left_out)
+        images = SelectedImages(self.images.images, self.images.positions[chosen])
+        return EvaluationData(self.folder, self.part, self.demo, records, images, self.left_out)
 
 
 def read_evaluation_data(
     facts: SubjectFacts, data: Path | None, part: str, *, split_file: Path | None, runs: Path, cache: Path
 ) -> EvaluationData:
-    """Read the pictures of ``part`` ("validation", "test", "train" or "all").
+    """Read the images of ``part`` ("validation", "test", "train" or "all").
 
     The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
-    the one that run learnt from. Raises :class:`DataError` when there is nothing to evaluate on.
+    the one that run learned from. Raises :class:`DataError` when there is nothing to evaluate on.
     """
     known = _folders_with_its_split(facts, runs)
     folder = data or _data_folder(known, facts)
@@ -81,7 +81,7 @@ def read_evaluation_data(
         part=part,
         demo=is_demo(folder),
         records=tuple(by_id[opened.image_ids[index]] for index in positions),
-        pictures=SelectedPictures(opened.pictures, positions),
+        images=SelectedImages(opened.images, positions),
         left_out=tuple(sorted(chosen & set(opened.unreadable))),
     )
 
@@ -97,7 +97,7 @@ def _folders_with_its_split(facts: SubjectFacts, runs: Path) -> list[Path]:
 
 
 def _data_folder(known: list[Path], facts: SubjectFacts) -> Path:
-    """Return what the run learnt from. A bundle holds the split and not the data's place, so a run may know more."""
+    """Return what the run learned from. A bundle holds the split and not the data's place, so a run may know more."""
     if not known:
         raise DataError(f"{facts.source}: no run with its split was found, so say --data FOLDER")
     path = next((folder / "data.json" for folder in known if (folder / "data.json").exists()), known[0] / "data.json")
@@ -118,13 +118,13 @@ def _choose(
             return prescribed
         raise DataError(
             f"{facts.source}: no run with its split was found, so the {part} part of {folder} is unknown; "
-            "say --split-file FILE, or --split all for pictures the model never saw"
+            "say --split-file FILE, or --split all for images the model never saw"
         )
     chosen = [records[index] for index in split.indices(records, part)]
     if not chosen:
         found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in PARTS)
         raise DataError(
-            f"{folder}: expected pictures of the {part} part, found {len(records)} pictures of which the split "
-            f"knows {found}; say --split all for pictures the model never saw"
+            f"{folder}: expected images of the {part} part, found {len(records)} images of which the split "
+            f"knows {found}; say --split all for images the model never saw"
         )
     return chosen

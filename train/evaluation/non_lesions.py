@@ -1,7 +1,7 @@
-"""Pictures that are no dermatoscopic images, to measure whether a model notices: shipped by libraries or drawn here.
+"""Images that are no dermatoscopic images, to measure whether a model notices: shipped by libraries or drawn here.
 
 Photos of everyday things, pages of text, faces and textures come with scikit-image and scikit-learn; noise, blank and
-lettered pictures are drawn; the last kind is lesions corrupted beyond use.
+lettered images are drawn; the last kind is lesions corrupted beyond use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    Pictures = NDArray[np.uint8]
+    Images = NDArray[np.uint8]
 
 EVERYDAY = (
     "astronaut.png",
@@ -52,15 +52,15 @@ _RUINS = (
 )
 
 
-def other_pictures(size: int, lesions: Pictures, seed: int = 0) -> dict[str, Pictures]:
-    """Return kind → pictures uint8 (n, size, size, 3); the ruined are made of ``lesions`` (N, size, size, 3)."""
+def other_images(size: int, lesions: Images, seed: int = 0) -> dict[str, Images]:
+    """Return kind → images uint8 (n, size, size, 3); the ruined are made of ``lesions`` (N, size, size, 3)."""
     generator = np.random.default_rng(seed)
     photos = [*_shipped(EVERYDAY), *_learn_photos()]
     return {
         "everyday photos": _with_crops(photos, size, generator),
         "faces": _faces(size),
         "textures": _with_crops(list(_shipped(TEXTURES)), size, generator),
-        "other medical pictures": _with_crops(list(_shipped(MEDICAL)), size, generator),
+        "other medical images": _with_crops(list(_shipped(MEDICAL)), size, generator),
         "text": np.concatenate([_with_crops(list(_shipped(PAGES)), size, generator), _lettered(size, generator)]),
         "noise": _noise(size, generator),
         "blank": _blank(size, generator),
@@ -80,8 +80,8 @@ def _learn_photos() -> Iterator[Image.Image]:
         yield Image.fromarray(sklearn.datasets.load_sample_image(name))
 
 
-def _with_crops(images: list[Image.Image], size: int, generator: Generator, crops: int = 3) -> Pictures:
-    """Return every picture whole and in random crops of half its sides."""
+def _with_crops(images: list[Image.Image], size: int, generator: Generator, crops: int = 3) -> Images:
+    """Return every image whole and in random crops of half its sides."""
     rows = []
     for image in images:
         rows.append(load_image_hwc(image, size))
@@ -93,13 +93,13 @@ def _with_crops(images: list[Image.Image], size: int, generator: Generator, crop
     return np.stack(rows)
 
 
-def _faces(size: int, count: int = 40) -> Pictures:
+def _faces(size: int, count: int = 40) -> Images:
     """Labelled Faces in the Wild, as scikit-image ships a part of it: 25×25 grey faces, enlarged."""
     grey = np.rint(255 * skimage.data.lfw_subset()[:count]).clip(0, 255).astype(np.uint8)
     return np.stack([load_image_hwc(Image.fromarray(face).convert("RGB"), size) for face in grey])
 
 
-def _lettered(size: int, generator: Generator, count: int = 12) -> Pictures:
+def _lettered(size: int, generator: Generator, count: int = 12) -> Images:
     rows = []
     for _ in range(count):
         paper, ink = (tuple(int(one) for one in generator.integers(low, low + 90, 3)) for low in (160, 0))
@@ -111,7 +111,7 @@ def _lettered(size: int, generator: Generator, count: int = 12) -> Pictures:
     return np.stack(rows)
 
 
-def _noise(size: int, generator: Generator, count: int = 10) -> Pictures:
+def _noise(size: int, generator: Generator, count: int = 10) -> Images:
     """Even, bell-shaped and coarse coloured noise."""
     rows = [generator.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count)]
     for _ in range(count):
@@ -122,7 +122,7 @@ def _noise(size: int, generator: Generator, count: int = 10) -> Pictures:
     return np.stack(rows)
 
 
-def _blank(size: int, generator: Generator, count: int = 20) -> Pictures:
+def _blank(size: int, generator: Generator, count: int = 20) -> Images:
     """Black, white, even colours (skin-like ones too) and gradients between two."""
     rows = [np.full((size, size, 3), value, dtype=np.uint8) for value in (0, 255, 128)]
     skin = np.array([214, 160, 150])
@@ -134,12 +134,12 @@ def _blank(size: int, generator: Generator, count: int = 20) -> Pictures:
     return np.stack(rows)
 
 
-def _ruined(lesions: Pictures, generator: Generator, count: int = 40) -> Pictures:
+def _ruined(lesions: Images, generator: Generator, count: int = 40) -> Images:
     chosen = generator.permutation(len(lesions))[:count]
     rows = []
     for place, index in enumerate(chosen):
-        picture = lesions[index]
+        image = lesions[index]
         for name in _RUINS[place % len(_RUINS)]:
-            picture = corrupt(name, picture, 5, generator)
-        rows.append(picture)
+            image = corrupt(name, image, 5, generator)
+        rows.append(image)
     return np.stack(rows)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from train.evaluation.data import EvaluationData
-from train.evaluation.non_lesions import other_pictures
+from train.evaluation.non_lesions import other_images
 from train.evaluation.robustness import balanced_sample
 from train.evaluation.subject import Subject
 from train.model.outlier_score import separation
@@ -16,20 +16,20 @@ LESIONS = 400
 
 
 def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESIONS) -> dict[str, Any] | None:
-    """Return scores, areas under the ROC curve and refusals by kind of picture; ``None`` for a model without a score.
+    """Return scores, areas under the ROC curve and refusals by kind of image; ``None`` for a model without a score.
 
-    At most ``lesions`` pictures of the evaluated part stand for lesions, drawn at random, so with the prevalence of
+    At most ``lesions`` images of the evaluated part stand for lesions, drawn at random, so with the prevalence of
     the data.
     """
     count = min(lesions, len(data.records))
     chosen = np.sort(np.random.default_rng(0).permutation(len(data.records))[:count])
-    pictures = data.pictures[chosen]
-    own = subject.outlier_scores(pictures)
+    images = data.images[chosen]
+    own = subject.outlier_scores(images)
     if own is None:
         return None
     limit = subject.facts.not_lesion_above
-    some = data.subset(balanced_sample(data.truth, 40, seed=0)).pictures[:]
-    scores = {kind: subject.outlier_scores(others) for kind, others in other_pictures(len(some[0]), some).items()}
+    some = data.subset(balanced_sample(data.truth, 40, seed=0)).images[:]
+    scores = {kind: subject.outlier_scores(others) for kind, others in other_images(len(some[0]), some).items()}
     rows = []
     for kind, values in scores.items():
         assert values is not None
@@ -37,7 +37,7 @@ def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESI
         rows.append(
             {
                 "kind": kind,
-                "pictures": len(values),
+                "images": len(values),
                 "auc": separation(own, values),
                 "refused": refused,
                 "scores": values,
@@ -45,7 +45,7 @@ def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESI
         )
     everything = np.concatenate([row["scores"] for row in rows])
     return {
-        "lesions": {"pictures": count, "scores": own},
+        "lesions": {"images": count, "scores": own},
         "not_lesion_above": limit,
         "false_alarm_rate": None if limit is None else float((own > limit).mean()),
         "auc": separation(own, everything),

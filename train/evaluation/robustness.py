@@ -1,4 +1,4 @@
-"""How the figures fall when pictures are corrupted: every corruption at every severity on a sample of the pictures."""
+"""How the figures fall when images are corrupted: every corruption at every severity on a sample of the images."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from train.metrics.temperature import apply_temperature
 NAMES = ("accuracy", "balanced_accuracy", "expected_calibration_error")
 
 
-def measure_robustness(subject: Subject, data: EvaluationData, pictures: int, seed: int = 0) -> dict[str, Any]:
-    """Return figures per corruption and severity on at most ``pictures`` pictures, drawn evenly over the classes."""
-    sample = data.subset(balanced_sample(data.truth, pictures, seed))
-    pictures_nhwc = sample.pictures[:]
-    clean = _figures(subject, sample, pictures_nhwc)
+def measure_robustness(subject: Subject, data: EvaluationData, images: int, seed: int = 0) -> dict[str, Any]:
+    """Return figures per corruption and severity on at most ``images`` images, drawn evenly over the classes."""
+    sample = data.subset(balanced_sample(data.truth, images, seed))
+    images_nhwc = sample.images[:]
+    clean = _figures(subject, sample, images_nhwc)
     rows: list[dict[str, Any]] = []
     with tqdm(
         total=len(CORRUPTIONS) * len(SEVERITIES), desc="corrupting", unit="run", leave=False, disable=None
@@ -31,12 +31,12 @@ def measure_robustness(subject: Subject, data: EvaluationData, pictures: int, se
             for severity in SEVERITIES:
                 # zlib.crc32 and not hash(), which differs from one process to the next
                 generator = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
-                worse = np.stack([corrupt(name, picture, severity, generator) for picture in pictures_nhwc])
+                worse = np.stack([corrupt(name, image, severity, generator) for image in images_nhwc])
                 severities.append({"severity": severity, **_figures(subject, sample, worse)})
                 bar.update()
             rows.append({"name": name, "severities": severities, "mean": _mean(severities)})
     return {
-        "pictures": len(sample.records),
+        "images": len(sample.records),
         "clean": clean,
         "rows": rows,
         "mean": _mean([row["mean"] for row in rows]),
@@ -55,8 +55,8 @@ def balanced_sample(truth: np.ndarray[Any, np.dtype[np.int64]], count: int, seed
     return sorted(chosen)
 
 
-def _figures(subject: Subject, sample: EvaluationData, pictures: Any) -> dict[str, float]:
-    probabilities = apply_temperature(subject.answer(pictures, sample.records))
+def _figures(subject: Subject, sample: EvaluationData, images: Any) -> dict[str, float]:
+    probabilities = apply_temperature(subject.answer(images, sample.records))
     figures = summary_metrics(sample.truth, probabilities)
     return {name: figures[name] for name in NAMES}
 

@@ -1,6 +1,6 @@
 """What is evaluated, behind one face: a checkpoint in PyTorch, or a bundle with any engine and precision.
 
-Everything after this module sees pictures go in and logits and maps come out, so the deployed int8 model gets the same
+Everything after this module sees images go in and logits and maps come out, so the deployed int8 model gets the same
 report as the network it came from.
 """
 
@@ -28,7 +28,7 @@ from train.model.outlier_score import checkpoint_outlier_score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Pictures = NDArray[np.uint8]
+    Images = NDArray[np.uint8]
     Logits = NDArray[np.float64]
 
 _SMALLEST_PROBABILITY = np.finfo(np.float64).tiny
@@ -54,18 +54,18 @@ class SubjectFacts:
 
 
 class Subject(Protocol):
-    """A loaded model. ``pictures`` are uint8 (N, size, size, 3); ``records`` bring the patients, in the same order."""
+    """A loaded model. ``images`` are uint8 (N, size, size, 3); ``records`` bring the patients, in the same order."""
 
     facts: SubjectFacts
 
-    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
         """Return calibrated logits, float64 (N, C): their softmax is what the model says."""
 
-    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+    def explain(self, image_hwc: Images, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """Return the class-activation map of one class, float32 (h, w), ≥ 0."""
 
-    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
-        """Return how unlike a dermatoscopic image each picture is, float64 (N,); ``None`` for a model without it."""
+    def outlier_scores(self, images: Images) -> NDArray[np.float64] | None:
+        """Return how unlike a dermatoscopic image each image is, float64 (N,); ``None`` for a model without it."""
 
 
 class CheckpointSubject:
@@ -97,29 +97,29 @@ class CheckpointSubject:
             },
         )
 
-    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
         """See :class:`Subject`."""
         rows = []
-        for start in range(0, len(pictures), self.batch_size):
+        for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
             with torch.inference_mode():
-                logits = self.model(_as_batch(pictures[part]), self._metadata(records[part]))
+                logits = self.model(_as_batch(images[part]), self._metadata(records[part]))
             rows.append(logits.double().numpy() / self.facts.temperature)
         return np.concatenate(rows)
 
-    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+    def explain(self, image_hwc: Images, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """See :class:`Subject`."""
-        batch = _as_batch(picture_hwc[np.newaxis])
+        batch = _as_batch(image_hwc[np.newaxis])
         return grad_cam(self.model, batch, torch.tensor([class_index]), self._metadata([record]))[0].numpy()
 
-    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+    def outlier_scores(self, images: Images) -> NDArray[np.float64] | None:
         """See :class:`Subject`."""
         if self.score is None:
             return None
         rows = []
-        for start in range(0, len(pictures), self.batch_size):
+        for start in range(0, len(images), self.batch_size):
             with torch.inference_mode():
-                feature_map = self.model.features(_as_batch(pictures[start : start + self.batch_size]))
+                feature_map = self.model.features(_as_batch(images[start : start + self.batch_size]))
                 rows.append(self.score(feature_map).double().numpy())
         return np.concatenate(rows)
 
@@ -135,7 +135,7 @@ class BundleSubject:
 
     def __init__(self, bundle: Path, engine: str, precision: str, threads: int | None = None, views: int = 1) -> None:
         self.classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads, views=views)
-        self.upright = self.classifier  # for maps and outlier scores, which are those of the upright picture
+        self.upright = self.classifier  # for maps and outlier scores, which are those of the upright image
         if views > 1:
             self.upright = Classifier.load(bundle, engine=self.classifier.engine, precision=precision, threads=threads)
         manifest = self.classifier.manifest
@@ -162,24 +162,24 @@ class BundleSubject:
             },
         )
 
-    def answer(self, pictures: Pictures, records: Sequence[LesionRecord]) -> Logits:
+    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
         """See :class:`Subject`. The device says probabilities; their logarithm is the logits up to a constant."""
-        rows = np.empty((len(pictures), len(CLASS_CODES)))
-        for row, (picture_hwc, record) in enumerate(zip(pictures, records, strict=True)):
-            prediction = self.classifier.predict(picture_hwc, patient=self._patient(record))
+        rows = np.empty((len(images), len(CLASS_CODES)))
+        for row, (image_hwc, record) in enumerate(zip(images, records, strict=True)):
+            prediction = self.classifier.predict(image_hwc, patient=self._patient(record))
             rows[row] = [prediction.probabilities[code] for code in CLASS_CODES]
         return np.log(np.maximum(rows, _SMALLEST_PROBABILITY))
 
-    def explain(self, picture_hwc: Pictures, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+    def explain(self, image_hwc: Images, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """See :class:`Subject`."""
         code = CLASS_CODES[class_index]
-        prediction = self.upright.predict(picture_hwc, explain_class=code, patient=self._patient(record))
+        prediction = self.upright.predict(image_hwc, explain_class=code, patient=self._patient(record))
         assert prediction.class_activation_map is not None
         return prediction.class_activation_map
 
-    def outlier_scores(self, pictures: Pictures) -> NDArray[np.float64] | None:
+    def outlier_scores(self, images: Images) -> NDArray[np.float64] | None:
         """See :class:`Subject`."""
-        scores = [self.upright.predict(picture_hwc).outlier_score for picture_hwc in pictures]
+        scores = [self.upright.predict(image_hwc).outlier_score for image_hwc in images]
         return None if None in scores else np.array(scores, dtype=np.float64)
 
     def _patient(self, record: LesionRecord) -> PatientMetadata | None:
@@ -196,5 +196,5 @@ def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetada
     )
 
 
-def _as_batch(pictures: Pictures) -> Any:
-    return normalise(torch.from_numpy(np.array(pictures))).contiguous(memory_format=torch.channels_last)
+def _as_batch(images: Images) -> Any:
+    return normalise(torch.from_numpy(np.array(images))).contiguous(memory_format=torch.channels_last)

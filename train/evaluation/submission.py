@@ -22,7 +22,7 @@ _ORDER = [CLASS_CODES.index(column.lower()) for column in ISIC_COLUMNS]
 
 
 def write_submission(path: Path, image_ids: Sequence[str], probabilities: NDArray[np.float64]) -> Path:
-    """Write one row per picture, probabilities (N, C) in class order; returns ``path``."""
+    """Write one row per image, probabilities (N, C) in class order; returns ``path``."""
     return _write(path, image_ids, probabilities[:, _ORDER].tolist())
 
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation of a checkpoint: the mean of its answers to turned and mirrored views of a picture.
+"""Test-time augmentation of a checkpoint: the mean of its answers to turned and mirrored views of an image.
 
 The views are the device's (:mod:`edge_runtime.imaging.views`), and a bundle is evaluated on them by the
 device's own code.
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 class AugmentedSubject:
-    """A subject whose probabilities are the mean over ``views``; its maps are those of the upright picture."""
+    """A subject whose probabilities are the mean over ``views``; its maps are those of the upright image."""
 
     def __init__(self, subject: Subject, views: int) -> None:
         self.subject = subject
         self.views = views
         self.facts = dataclasses.replace(subject.facts, title=f"{subject.facts.title}, {views} views")
 
-    def answer(self, pictures: NDArray[np.uint8], records: Sequence[LesionRecord]) -> NDArray[np.float64]:
+    def answer(self, images: NDArray[np.uint8], records: Sequence[LesionRecord]) -> NDArray[np.float64]:
         """See :class:`train.evaluation.subject.Subject`."""
-        answers = [self.subject.answer(turned(pictures, view), records) for view in range(self.views)]
+        answers = [self.subject.answer(turned(images, view), records) for view in range(self.views)]
         probabilities = np.mean([apply_temperature(logits) for logits in answers], axis=0)
         return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
-    def explain(self, picture_hwc: NDArray[np.uint8], record: LesionRecord, class_index: int) -> NDArray[np.float32]:
+    def explain(self, image_hwc: NDArray[np.uint8], record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """See :class:`train.evaluation.subject.Subject`."""
-        return self.subject.explain(picture_hwc, record, class_index)
+        return self.subject.explain(image_hwc, record, class_index)
 
-    def outlier_scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """See :class:`train.evaluation.subject.Subject`; of the upright pictures."""
-        return self.subject.outlier_scores(pictures)
+    def outlier_scores(self, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """See :class:`train.evaluation.subject.Subject`; of the upright images."""
+        return self.subject.outlier_scores(images)

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_runtime.cli.parser import OneLineParser
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from edge_runtime.settings import OneLineParser
 from train.augmentation.batch import resize_batch
 from train.augmentation.mixing import soft_targets
 from train.configuration import TrainingConfiguration, check_configuration
-from train.data.cache import PictureCache
+from train.data.cache import ImageCache
 from train.data.dataset import Batch, LesionDataset, epoch_batches, make_loader
 from train.data.records import LesionRecord
 from train.files import replacing
@@ -49,9 +49,9 @@ def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds
     needed = [batches[index % len(batches)] for index in range(rounds * steps + 2)]
     fetched = iter(make_loader(dataset, needed))
     first = next(fetched)
-    pictures = resize_batch(first.pictures.to(learner.compute.device), configuration.image_size)
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
-    _bare_pass(learner, pictures, first)  # warm up both
+    images = resize_batch(first.images.to(learner.compute.device), configuration.image_size)
+    images = images.contiguous(memory_format=torch.channels_last)
+    _bare_pass(learner, images, first)  # warm up both
     learn(learner, next(fetched), 0, configuration.image_size)
     loop, bare = [], []
     with PeakMemory() as memory:
@@ -61,7 +61,7 @@ def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds
                 learn(learner, next(fetched), turn * steps + step, configuration.image_size)
             middle = time.perf_counter()
             for _ in range(steps):
-                _bare_pass(learner, pictures, first)
+                _bare_pass(learner, images, first)
             loop.append(steps * configuration.batch_size / (middle - started))
             bare.append(steps * configuration.batch_size / (time.perf_counter() - middle))
     ratios = np.array(loop) / np.array(bare)
@@ -77,11 +77,11 @@ def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds
     }
 
 
-def _bare_pass(learner: Learner, pictures: torch.Tensor, batch: Batch) -> None:
+def _bare_pass(learner: Learner, images: torch.Tensor, batch: Batch) -> None:
     learner.optimizer.zero_grad(set_to_none=True)
-    targets = soft_targets(batch.labels, 0.0).to(pictures.device)
+    targets = soft_targets(batch.labels, 0.0).to(images.device)
     with learner.compute.autocast():
-        logits = learner.model(pictures)
+        logits = learner.model(images)
     (learner.loss(logits, targets).sum() / len(targets)).backward()
 
 
@@ -117,7 +117,7 @@ def _own_memory_mb() -> float:
 
 
 def made_up_dataset(images: int, folder: Path) -> LesionDataset:
-    """A cache file of random pictures of the deployed size, for measuring without data."""
+    """A cache file of random images of the deployed size, for measuring without data."""
     generator = np.random.default_rng(0)
     path = folder / f"bench-{images}.rgb"
     shape = (images, INPUT_SIZE, INPUT_SIZE, 3)
@@ -127,7 +127,7 @@ def made_up_dataset(images: int, folder: Path) -> LesionDataset:
                 file.write(generator.integers(0, 256, shape[1:], dtype=np.uint8).tobytes())
     ids = tuple(f"made-up-{number:06d}" for number in range(images))
     records = [LesionRecord(one, path, one, number % 7) for number, one in enumerate(ids)]
-    cache = PictureCache(ids, np.memmap(path, np.uint8, mode="r", shape=shape), ids, ids, {})
+    cache = ImageCache(ids, np.memmap(path, np.uint8, mode="r", shape=shape), ids, ids, {})
     return LesionDataset(cache, records, range(images))
 
 
@@ -157,13 +157,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7, help="turns of both, default: 7")
     parser.add_argument("--steps", type=int, default=4, help="steps a turn, default: 4")
     parser.add_argument(
-        "--images", type=int, help=f"made-up pictures; default: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}"
+        "--images", type=int, help=f"made-up images; default: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}"
     )
     parser.add_argument(
         "--cache-folder",
         type=Path,
         default=Path(TrainingConfiguration.cache_folder),
-        help=f"where the made-up pictures are kept (default: {TrainingConfiguration.cache_folder})",
+        help=f"where the made-up images are kept (default: {TrainingConfiguration.cache_folder})",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     flags = parser.parse_args(arguments)
@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     for row in results:
         print(
-            f"{row['images']} pictures: loop {row['loop_images_per_second']:.1f} img/s, bare forward and backward "
+            f"{row['images']} images: loop {row['loop_images_per_second']:.1f} img/s, bare forward and backward "
             f"{row['bare_images_per_second']:.1f} img/s, ratio {row['ratio']:.3f} (quartiles "
             f"{row['ratio_quartiles'][0]:.3f} to {row['ratio_quartiles'][1]:.3f}), peak memory "
             f"{row['peak_own_memory_mb']:.0f} MB of its own, {row['peak_resident_memory_mb']:.0f} MB with the mapped "

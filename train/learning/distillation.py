@@ -1,6 +1,6 @@
 """Knowledge distillation (Hinton et al. 2015): learn also from the answers of one or several trained models.
 
-The teachers see the very pictures the learner sees, after augmentation and mixing ("consistent teaching", Beyer et
+The teachers see the very images the learner sees, after augmentation and mixing ("consistent teaching", Beyer et
 al., CVPR 2022).
 """
 
@@ -25,7 +25,7 @@ from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 class Teacher:
     """Trained models whose averaged answers, softened by ``temperature``, make up ``weight`` of the loss.
 
-    With ``drawn``, each batch is answered by one model drawn at random, which looks at the pictures in one of the eight
+    With ``drawn``, each batch is answered by one model drawn at random, which looks at the images in one of the eight
     symmetries of the square, drawn as well. The loss is linear in the answers, so its mean over the steps is that of
     all models averaged over all symmetries, for the time of one look.
     """
@@ -36,15 +36,15 @@ class Teacher:
     drawn: bool = False
 
     @torch.no_grad()
-    def probabilities(self, pictures: Tensor, metadata: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Softened probabilities float32 [N, C] for standardised pictures [N, 3, H, W]; the generator is a CPU one."""
+    def probabilities(self, images: Tensor, metadata: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Softened probabilities float32 [N, C] for standardised images [N, 3, H, W]; the generator is a CPU one."""
         models = self.models
         if self.drawn:
             model, view = (int(torch.randint(count, (), generator=generator)) for count in (len(models), 8))
-            models, pictures = (models[model],), turned(pictures, view)
+            models, images = (models[model],), turned(images, view)
         answers = [
             functional.softmax(
-                model(pictures, metadata if model.head.metadata_size else None).float() / self.temperature, dim=1
+                model(images, metadata if model.head.metadata_size else None).float() / self.temperature, dim=1
             )
             for model in models
         ]
@@ -77,8 +77,8 @@ def load_teacher(
     )
 
 
-def turned(pictures: Tensor, view: int) -> Tensor:
-    """Square pictures [N, 3, H, H] turned by ``view % 4`` quarters, mirrored for ``view`` from 4 on."""
-    pictures = pictures.rot90(view % 4, (2, 3))
-    pictures = pictures.flip(3) if view >= 4 else pictures
-    return pictures.contiguous(memory_format=torch.channels_last)
+def turned(images: Tensor, view: int) -> Tensor:
+    """Square images [N, 3, H, H] turned by ``view % 4`` quarters, mirrored for ``view`` from 4 on."""
+    images = images.rot90(view % 4, (2, 3))
+    images = images.flip(3) if view >= 4 else images
+    return images.contiguous(memory_format=torch.channels_last)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WAIT = datetime.timedelta(hours=2)
-"""How long workers wait for each other; the first one decodes the pictures while the others wait."""
+"""How long workers wait for each other; the first one decodes the images while the others wait."""
 
 
 @dataclass(frozen=True)

@@ -125,13 +125,13 @@ def _train_one_epoch(
 
 
 def validate(learner: Learner, validation: LesionDataset, size: int) -> dict[str, float]:
-    """Figures of the deployed weights on the validation pictures."""
+    """Figures of the deployed weights on the validation images."""
     logits = predict_logits(learner.deployed, validation, learner.compute, size=size, workers=learner.workers)
     return summary_metrics(validation.labels, apply_temperature(logits))
 
 
 def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> bool:
-    """Whether this epoch is the best so far. Figures at another picture size do not compare, so they are forgotten."""
+    """Whether this epoch is the best so far. Figures at another image size do not compare, so they are forgotten."""
     configuration = learner.configuration
     if progress.epoch == configuration.epochs + 1:
         progress.best_value = None
@@ -148,7 +148,7 @@ def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> boo
 
 
 def _out_of_patience(learner: Learner, progress: Progress) -> bool:
-    """Early stopping; never before the final picture size has had its turn."""
+    """Early stopping; never before the final image size has had its turn."""
     configuration = learner.configuration
     if not configuration.patience or progress.best_epoch is None:
         return False

@@ -1,6 +1,6 @@
 """Loss functions over soft targets.
 
-Every loss is a mean over samples of a sum over classes, and class weights have mean one over the training pictures;
+Every loss is a mean over samples of a sum over classes, and class weights have mean one over the training images;
 so a batch split into parts, on one machine or several, gives the same gradient as the batch in one piece.
 """
 
@@ -25,7 +25,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_loss(configuration: TrainingConfiguration, labels: NDArray[np.integer[Any]], device: torch.device) -> Loss:
-    """Return the configured loss for training pictures with these ``labels``."""
+    """Return the configured loss for training images with these ``labels``."""
     kind = configuration.loss
     if kind == "cross-entropy":
         return _cross_entropy

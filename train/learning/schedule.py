@@ -20,7 +20,7 @@ def make_optimizer(
     """AdamW or SGD over groups by rate and decay; each group keeps its peak as ``peak_rate``.
 
     Tensors in ``new_tensors`` get the new layers' rate. With ``layer_decay`` below one, each earlier stage of the
-    trunk learns at that fraction of the rate of the next. Biases and normalisation are not decayed.
+    backbone learns at that fraction of the rate of the next. Biases and normalisation are not decayed.
     """
     fresh = set(new_tensors)
     groups: dict[tuple[float, float, bool], dict[str, object]] = {}

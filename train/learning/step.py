@@ -1,4 +1,4 @@
-"""One optimiser step: draw the augmented pictures, forward, loss, backward, update."""
+"""One optimiser step: draw the augmented images, forward, loss, backward, update."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from torch's global generator
     configuration, device = learner.configuration, learner.compute.device
-    pictures = augment(batch.pictures.to(device), size, learner.augmentation, generator)
+    images = augment(batch.images.to(device), size, learner.augmentation, generator)
     targets = soft_targets(batch.labels, configuration.label_smoothing).to(device)
-    pictures, targets = mix_batch(pictures, targets, configuration, generator)
-    pictures = standardise(pictures).contiguous(memory_format=torch.channels_last)
+    images, targets = mix_batch(images, targets, configuration, generator)
+    images = standardise(images).contiguous(memory_format=torch.channels_last)
     known = None if batch.metadata is None else batch.metadata.to(device)
     metadata = None
     if batch.metadata is not None and learner.metadata_spec is not None:
         hidden = hide_metadata(batch.metadata, learner.metadata_spec, configuration.metadata_dropout, generator)
         metadata = hidden.to(device)
     with learner.compute.autocast():
-        logits = learner.forward(pictures, metadata)
+        logits = learner.forward(images, metadata)
     losses = learner.loss(logits, targets)
     if learner.teacher is not None:
         with learner.compute.autocast():
-            answers = learner.teacher.probabilities(pictures, known, generator)
+            answers = learner.teacher.probabilities(images, known, generator)
         losses = torch.lerp(losses, learner.teacher.loss(logits, answers), learner.teacher.weight)
     return losses.sum()
 
@@ -72,6 +72,6 @@ def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
 def _split_batch(batch: Batch, parts: int) -> list[Batch]:
     if parts == 1:
         return [batch]
-    pictures, labels = batch.pictures.chunk(parts), batch.labels.chunk(parts)
+    images, labels = batch.images.chunk(parts), batch.labels.chunk(parts)
     metadata = [None] * len(labels) if batch.metadata is None else batch.metadata.chunk(parts)
-    return [Batch(*chunk) for chunk in zip(pictures, labels, metadata, strict=True)]
+    return [Batch(*chunk) for chunk in zip(images, labels, metadata, strict=True)]

@@ -30,9 +30,9 @@ def predict_logits(
     workers: Workers = Workers(),  # noqa: B008  frozen
     batch_size: int = 64,
 ) -> NDArray[np.float64]:
-    """Logits float64 [N, C] of all pictures of ``dataset`` in order, seen at ``size`` pixels.
+    """Logits float64 [N, C] of all images of ``dataset`` in order, seen at ``size`` pixels.
 
-    Several workers share the pictures, and each returns the logits of all. The model's mode is left as it was.
+    Several workers share the images, and each returns the logits of all. The model's mode is left as it was.
     """
     was_training = model.training
     model.eval()
@@ -41,10 +41,10 @@ def predict_logits(
     batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
     hidden = not (workers.is_first and sys.stderr.isatty())
     for batch in tqdm(make_loader(dataset, batches), desc="validating", unit="batch", leave=False, disable=hidden):
-        pictures = resize_batch(batch.pictures.to(compute.device), size)
+        images = resize_batch(batch.images.to(compute.device), size)
         metadata = None if batch.metadata is None else batch.metadata.to(compute.device)
         with compute.autocast():
-            logits = model(pictures, metadata)
+            logits = model(images, metadata)
         rows.append(logits.double().cpu().numpy())
     model.train(was_training)
     return workers.concatenate(np.concatenate(rows))

@@ -27,7 +27,7 @@ FIXED_SPECIFICITIES = (0.80, 0.90, 0.95)
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class against the rest. Undefined figures (a class without pictures) are ``nan``; all are 0..1."""
+    """One class against the rest. Undefined figures (a class without images) are ``nan``; all are 0..1."""
 
     code: str
     support: int
@@ -41,7 +41,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pictures whose confidence lies in (``lower``, ``upper``]: how many, how sure on average, how often right."""
+    """Images whose confidence lies in (``lower``, ``upper``]: how many, how sure on average, how often right."""
 
     lower: float
     upper: float
@@ -114,7 +114,7 @@ def _one_class(
 def calibration_bins(
     truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], bins: int = CALIBRATION_BINS
 ) -> tuple[CalibrationBin, ...]:
-    """Sort the pictures by confidence into ``bins`` of equal width over 0..1. Empty bins hold ``nan``."""
+    """Sort the images by confidence into ``bins`` of equal width over 0..1. Empty bins hold ``nan``."""
     truth, probabilities = checked(truth, probabilities)
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == truth
@@ -139,7 +139,7 @@ def calibration_bins(
 def expected_calibration_error(
     truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], bins: int = CALIBRATION_BINS
 ) -> float:
-    """Return the mean gap between confidence and accuracy, weighted by the pictures in each bin, 0..1."""
+    """Return the mean gap between confidence and accuracy, weighted by the images in each bin, 0..1."""
     filled = [one for one in calibration_bins(truth, probabilities, bins) if one.count]
     return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / len(truth)
 
@@ -197,7 +197,7 @@ def checked(
             f"found {labels.shape} and {table.shape}"
         )
     if not len(labels):
-        raise DataError("metrics: expected at least one picture, found none")
+        raise DataError("metrics: expected at least one image, found none")
     if not np.isfinite(table).all():
         raise DataError("metrics: expected finite probabilities, found nan or infinity")
     return labels.astype(np.int64), table

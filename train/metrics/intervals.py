@@ -1,7 +1,7 @@
-"""95 % bootstrap intervals of all figures, resampling whole lesions because pictures of one lesion are not independent.
+"""95 % bootstrap intervals of all figures, resampling whole lesions because images of one lesion are not independent.
 
 Efron, Tibshirani: An Introduction to the Bootstrap (1993), percentile intervals; lesions as clusters. Every figure is
-computed from a weight per picture, for all replicates at once; weights of one give the plain figure.
+computed from a weight per image, for all replicates at once; weights of one give the plain figure.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def bootstrap_intervals(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Return name → interval: those of ``summary_metrics``, "malignancy_auc", "malignancy_sensitivity/0.90" and the
-    like, and "sensitivity/mel" and the like per class. ``lesions`` are the pictures' lesion ids.
+    like, and "sensitivity/mel" and the like per class. ``lesions`` are the images' lesion ids.
     """
     truth, probabilities = checked(truth, probabilities)
     plain = weighted_figures(truth, probabilities, np.ones((1, len(truth))))
@@ -73,11 +73,11 @@ def paired_intervals(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return how one model differs from another on the same pictures: name → interval of the difference.
+    """Return how one model differs from another on the same images: name → interval of the difference.
 
     Both see the same lesions in every replicate, so what they have in common cancels: the interval is that of the
     change, far narrower than that of either figure. Names: "accuracy", "balanced_accuracy", "sensitivity/mel" and the
-    like as differences, and "agreement", the share of pictures with the same answer.
+    like as differences, and "agreement", the share of images with the same answer.
     """
     answers, others = probabilities.argmax(axis=1), reference.argmax(axis=1)
     cells, other_cells = (np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + one] for one in (answers, others))
@@ -94,11 +94,11 @@ def paired_intervals(
 
 
 def lesion_weights(lesions: Sequence[str], replicates: int, generator: np.random.Generator) -> Weights:
-    """Draw lesions with replacement; return how often each picture's lesion came, float64 (replicates, N)."""
-    _, lesion_of_picture = np.unique(np.asarray(lesions), return_inverse=True)
-    count = int(lesion_of_picture.max()) + 1
+    """Draw lesions with replacement; return how often each image's lesion came, float64 (replicates, N)."""
+    _, lesion_of_image = np.unique(np.asarray(lesions), return_inverse=True)
+    count = int(lesion_of_image.max()) + 1
     drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
-    return drawn[:, lesion_of_picture].astype(np.float64)
+    return drawn[:, lesion_of_image].astype(np.float64)
 
 
 def weighted_figures(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Figures:

@@ -20,7 +20,7 @@ AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 
 UNKNOWN = "unknown"
 SMALL_GROUP = 30
-"""Groups with fewer pictures are shown but marked: their figures say little."""
+"""Groups with fewer images are shown but marked: their figures say little."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Subgroup:
 
     attribute: str
     value: str
-    pictures: int
+    images: int
     malignant: int
     accuracy: Interval
     balanced_accuracy: Interval
@@ -96,7 +96,7 @@ def _row(
     return Subgroup(
         attribute=attribute,
         value=value,
-        pictures=len(truth),
+        images=len(truth),
         malignant=int(malignant.sum()),
         accuracy=intervals["accuracy"],
         balanced_accuracy=intervals["balanced_accuracy"],

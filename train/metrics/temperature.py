@@ -50,15 +50,15 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
 
 
 def choose_not_sure_threshold(probabilities: NDArray[np.floating[Any]], coverage: float = 0.9) -> float:
-    """Return the largest confidence threshold at which at least ``coverage`` of the pictures are still answered.
+    """Return the largest confidence threshold at which at least ``coverage`` of the images are still answered.
 
-    ``probabilities`` (N, C), calibrated. A picture is answered when its largest probability is not below the threshold.
+    ``probabilities`` (N, C), calibrated. An image is answered when its largest probability is not below the threshold.
     """
     if not 0 < coverage <= 1:
         raise DataError(f"coverage: expected a fraction above 0 and at most 1, found {coverage}")
     confidence = np.sort(np.asarray(probabilities, dtype=np.float64).max(axis=-1))[::-1]
     if not len(confidence):
-        raise DataError("coverage: expected at least one picture, found none")
+        raise DataError("coverage: expected at least one image, found none")
     answered = math.ceil(coverage * len(confidence) - 1e-9)
     return float(confidence[answered - 1])
 
@@ -66,9 +66,9 @@ def choose_not_sure_threshold(probabilities: NDArray[np.floating[Any]], coverage
 def selective_curve(
     truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (coverage, accuracy), both (N,): accuracy on the k most confident pictures, for k = 1 … N.
+    """Return (coverage, accuracy), both (N,): accuracy on the k most confident images, for k = 1 … N.
 
-    Equally confident pictures are answered together, so that their order in the file does not matter.
+    Equally confident images are answered together, so that their order in the file does not matter.
     """
     table = np.asarray(probabilities, dtype=np.float64)
     confidence = table.max(axis=1)

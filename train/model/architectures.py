@@ -1,7 +1,7 @@
-"""Every architecture as ``features`` (picture → feature map) and ``head`` (feature map, metadata → logits).
+"""Every architecture as ``features`` (image → feature map) and ``head`` (feature map, metadata → logits).
 
 ``build_model("resnet18")`` gives torchvision's network cut in these two, so the device can run one pass through the
-trunk for both the answer and the Grad-CAM map. Initial weights are the business of :mod:`train.model.initial_weights`.
+backbone for both the answer and the Grad-CAM map. For initial weights see :mod:`train.model.initial_weights`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Head(nn.Module):
 
 
 class LesionModel(nn.Module):
-    """``features`` then ``head``. ``stages`` are the trunk's parts from the picture on, for discriminative rates."""
+    """``features`` then ``head``. ``stages`` are the backbone's parts from the image on, for discriminative rates."""
 
     def __init__(self, architecture: str, features: nn.Module, head: Head, stages: tuple[str, ...]) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class LesionModel(nn.Module):
         self.stages = stages
 
     def forward(self, image_nchw: Tensor, metadata: Tensor | None = None) -> Tensor:
-        """Normalised float pictures [N, 3, H, W] → logits float [N, classes]."""
+        """Normalised float images [N, 3, H, W] → logits float [N, classes]."""
         return self.head(self.features(image_nchw), metadata)
 
 
 def normalise(batch_nhwc: Tensor) -> Tensor:
-    """``uint8`` pictures [N, H, W, 3] → float32 [N, 3, H, W] with ImageNet's mean and deviation taken out."""
+    """``uint8`` images [N, H, W, 3] → float32 [N, 3, H, W] with ImageNet's mean and deviation taken out."""
     batch = batch_nhwc.permute(0, 3, 1, 2).to(torch.float32) / 255.0
     mean = batch.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
@@ -80,7 +80,7 @@ def normalise(batch_nhwc: Tensor) -> Tensor:
 
 
 def standardise(batch_nchw: Tensor) -> Tensor:
-    """The second half of :func:`normalise`, in place: float pictures [N, 3, H, W] in 0..1 → mean and deviation out."""
+    """The second half of :func:`normalise`, in place: float images [N, 3, H, W] in 0..1 → mean and deviation out."""
     mean = batch_nchw.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch_nchw.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return batch_nchw.sub_(mean).div_(deviation)
@@ -88,7 +88,7 @@ def standardise(batch_nchw: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Parts:
-    """A torchvision network cut in two: the trunk, its channels, the hidden layers of the head if any, their width."""
+    """A torchvision network cut in two: the backbone, its channels, hidden layers of the head, their width."""
 
     features: nn.Module
     channels: int

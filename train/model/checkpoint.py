@@ -28,7 +28,7 @@ class Checkpoint:
 
     ``state_dict`` holds the weights to deploy (the averaged ones where averaging was on). ``temperature`` is 1 until
     fitted; ``not_sure_below`` is the confidence under which the model does not answer, for the stated ``coverage``
-    of the validation pictures. ``data_fingerprint`` and ``split_hash`` are SHA-256 in hexadecimal.
+    of the validation images. ``data_fingerprint`` and ``split_hash`` are SHA-256 in hexadecimal.
     """
 
     architecture: str

@@ -13,7 +13,7 @@ from train.model.architectures import LesionModel
 
 
 def grad_cam(model: LesionModel, image_nchw: Tensor, class_indices: Tensor, metadata: Tensor | None = None) -> Tensor:
-    """Return the class-activation maps of normalised pictures: float [N, h, w], ≥ 0, not scaled.
+    """Return the class-activation maps of normalised images: float [N, h, w], ≥ 0, not scaled.
 
     ``image_nchw`` float [N, 3, H, W], ``class_indices`` int64 [N], ``metadata`` float [N, M] or ``None``. The model
     must be in evaluation mode; its parameters get no gradient.
@@ -30,7 +30,7 @@ def feature_grad_cam(
     feature_map = feature_map.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = model.head(feature_map, metadata)
-        chosen = logits.gather(1, class_indices[:, None]).sum()  # pictures do not mix, so neither do their gradients
+        chosen = logits.gather(1, class_indices[:, None]).sum()  # images do not mix, so neither do their gradients
         (gradient,) = torch.autograd.grad(chosen, feature_map)
     channel_weights = gradient.mean(dim=(2, 3), keepdim=True)
     return torch.relu((channel_weights * feature_map).sum(dim=1)).detach()

@@ -31,7 +31,7 @@ class InitialisationReport:
             return "initial weights: all at random"
         text = f"initial weights: {len(self.filled)} tensors from {self.source}"
         if self.random:
-            text += f"; learnt from scratch: {', '.join(_modules(self.random))}"
+            text += f"; learned from scratch: {', '.join(_modules(self.random))}"
         if self.unused:
             text += f"; not used: {', '.join(_modules(self.unused))}"
         return text

@@ -1,8 +1,8 @@
-"""Does a picture look like the pictures a model learnt from at all? A score from the pooled features.
+"""Does an image look like the images a model learned from at all? A score from the pooled features.
 
-The training pictures' pooled feature vectors, scaled to length one, are described by a probabilistic principal
+The training images' pooled feature vectors, scaled to length one, are described by a probabilistic principal
 component model (Tipping, Bishop: J R Stat Soc B 61:611, 1999). The score is the squared Mahalanobis distance under it,
-divided by the number of features, so about 1 for pictures like those learnt from and larger for others (Lee et al.,
+divided by the number of features, so about 1 for images like those learned from and larger for others (Lee et al.,
 NeurIPS 2018, use such distances to find outliers; without the scaling, strong features of ordinary lesions drown the
 odd ones). It needs one small matrix, so it fits into a bundle's ``head`` graph beside the logits.
 """
@@ -31,7 +31,7 @@ CHECKPOINT_KEY = "outlier_score"
 
 
 class OutlierScore(nn.Module):
-    """Feature map float [N, C, h, w] → score float [N], ≥ 0, higher = less like what was learnt from."""
+    """Feature map float [N, C, h, w] → score float [N], ≥ 0, higher = less like what was learned from."""
 
     mean: Tensor
     components: Tensor
@@ -45,7 +45,7 @@ class OutlierScore(nn.Module):
         self.register_buffer("residual_precision", residual_precision)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        """Return the score of each picture."""
+        """Return the score of each image."""
         return self.from_pooled(feature_map.mean(dim=(2, 3)))
 
     def from_pooled(self, pooled: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def to_unit_length(pooled: Tensor) -> Tensor:
 
 
 class HeadWithOutlierScore(nn.Module):
-    """A head that also says how unusual the picture is: what the export puts into the bundle."""
+    """A head that also says how unusual the image is: what the export puts into the bundle."""
 
     def __init__(self, head: Head, outlier_score: OutlierScore) -> None:
         super().__init__()
@@ -83,10 +83,10 @@ class HeadWithOutlierScore(nn.Module):
 
 
 def fit_outlier_score(pooled: NDArray[np.floating[Any]], components: int = COMPONENTS) -> OutlierScore:
-    """Fit the score to pooled features of training pictures, (N, C). Raises :class:`DataError` for fewer than two."""
+    """Fit the score to pooled features of training images, (N, C). Raises :class:`DataError` for fewer than two."""
     table = np.asarray(pooled, dtype=np.float64)
     if table.ndim != 2 or len(table) < 2 or not np.isfinite(table).all():
-        raise DataError(f"outlier score: expected finite features (N, C) of 2 pictures or more, found {table.shape}")
+        raise DataError(f"outlier score: expected finite features (N, C) of 2 images or more, found {table.shape}")
     table = to_unit_length(torch.from_numpy(table)).numpy()
     mean = table.mean(axis=0)
     _, singular, directions = np.linalg.svd(table - mean, full_matrices=False)

@@ -95,7 +95,7 @@ def write_confusion_matrix(path: Path, matrix: NDArray[np.int64]) -> None:
 
 
 def write_predictions(path: Path, data: EvaluationData, probabilities: NDArray[np.float64]) -> None:
-    """Write one row per picture: id, lesion, truth, answer, and the probability of every class."""
+    """Write one row per image: id, lesion, truth, answer, and the probability of every class."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "lesion", "truth", "label", *CLASS_CODES))

@@ -1,4 +1,4 @@
-"""The most confident right and wrong answers, each with the raw picture beside its Grad-CAM overlay."""
+"""The most confident right and wrong answers, each with the raw image beside its Grad-CAM overlay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RIGHT, _WRONG = "#1a7f37", "#b42318"
 
 @dataclass(frozen=True)
 class Case:
-    """One picture of the gallery: the raw picture and its overlay side by side, and what was said about it."""
+    """One image of the gallery: the raw image and its overlay side by side, and what was said about it."""
 
     image_id: str
     truth: str
@@ -55,12 +55,12 @@ def choose_cases(
 def make_cases(
     subject: Subject, data: EvaluationData, probabilities: NDArray[np.float64], positions: list[int]
 ) -> list[Case]:
-    """Explain the predicted class of each chosen picture."""
+    """Explain the predicted class of each chosen image."""
     cases = []
     for index in positions:
         record, label = data.records[index], int(probabilities[index].argmax())
-        picture_hwc = np.ascontiguousarray(data.pictures[index])
-        class_activation_map = subject.explain(picture_hwc, record, label)
+        image_hwc = np.ascontiguousarray(data.images[index])
+        class_activation_map = subject.explain(image_hwc, record, label)
         cases.append(
             Case(
                 image_id=record.image_id,
@@ -68,14 +68,14 @@ def make_cases(
                 label=CLASS_CODES[label],
                 confidence=float(probabilities[index, label]),
                 truth_probability=float(probabilities[index, record.label]),
-                side_by_side=render_side_by_side(picture_hwc, class_activation_map),
+                side_by_side=render_side_by_side(image_hwc, class_activation_map),
             )
         )
     return cases
 
 
 def render_gallery(right: list[Case], wrong: list[Case], columns: int = 4) -> Image.Image:
-    """Return one picture of all cases: the right ones first, then the wrong ones, each with its caption."""
+    """Return one image of all cases: the right ones first, then the wrong ones, each with its caption."""
     groups = [cases for cases in (right, wrong) if cases]
     if not groups:
         return Image.new("RGB", (1, 1), "white")

@@ -107,7 +107,7 @@ def _data(data: EvaluationData) -> dict[str, Any]:
         "folder": str(data.folder),
         "part": data.part,
         "demo": data.demo,
-        "pictures": len(data.records),
+        "images": len(data.records),
         "lesions": len({record.lesion_id for record in data.records}),
         "unreadable": list(data.left_out),
         "counts": {code: counts[index] for index, code in enumerate(CLASS_CODES)},

@@ -70,12 +70,12 @@ def _case(case: Case) -> dict[str, Any]:
         "label": case.label,
         "confidence": case.confidence,
         "truth_probability": case.truth_probability,
-        "picture": data_url(encode_jpeg(case.side_by_side), "image/jpeg"),
+        "image": data_url(encode_jpeg(case.side_by_side), "image/jpeg"),
     }
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
-    """Return the picture as the bytes of a JPEG file."""
+    """Return the image as the bytes of a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

@@ -76,14 +76,14 @@ def plot_curves(figures: dict[str, Any], image_format: str = "svg") -> bytes:
 
 
 def plot_reliability(calibration: dict[str, Any], image_format: str = "svg") -> bytes:
-    """Draw accuracy against confidence, before and after temperature scaling, over the number of pictures."""
+    """Draw accuracy against confidence, before and after temperature scaling, over the number of images."""
     figure = Figure(figsize=(8.4, 4.4))
     for axes, (name, title) in zip(figure.subplots(1, 2), (("before", "Before"), ("after", "After")), strict=True):
         bins = [one for one in calibration[name]["bins"] if one["count"]]
         total = sum(one["count"] for one in bins)
         width = 1 / len(calibration[name]["bins"])
         middles = [(one["lower"] + one["upper"]) / 2 for one in bins]
-        axes.bar(middles, [one["count"] / total for one in bins], width, color="#d9e2ec", label="share of pictures")
+        axes.bar(middles, [one["count"] / total for one in bins], width, color="#d9e2ec", label="share of images")
         axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
         axes.plot(
             [one["confidence"] for one in bins], [one["accuracy"] for one in bins], "o-", color=COLOURS[0], ms=4,
@@ -97,7 +97,7 @@ def plot_reliability(calibration: dict[str, Any], image_format: str = "svg") -> 
 
 
 def plot_selective(selective: dict[str, Any], image_format: str = "svg") -> bytes:
-    """Draw the accuracy on the most confident share of the pictures, and where the "not sure" threshold lies."""
+    """Draw the accuracy on the most confident share of the images, and where the "not sure" threshold lies."""
     figure = Figure(figsize=(5.2, 4.0))
     axes = figure.subplots()
     axes.plot(selective["coverage"], selective["accuracy"], color=COLOURS[0], lw=1.6)
@@ -113,7 +113,7 @@ def plot_selective(selective: dict[str, Any], image_format: str = "svg") -> byte
 
 
 def plot_corruptions(corruptions: dict[str, Any], image_format: str = "svg") -> bytes:
-    """Draw balanced accuracy against severity, one line per corruption; severity 0 is the clean pictures."""
+    """Draw balanced accuracy against severity, one line per corruption; severity 0 is the clean images."""
     figure = Figure(figsize=(6.4, 4.4))
     axes = figure.subplots()
     clean = corruptions["clean"]["balanced_accuracy"]
@@ -129,7 +129,7 @@ def plot_corruptions(corruptions: dict[str, Any], image_format: str = "svg") -> 
 
 
 def plot_outliers(outliers: dict[str, Any], image_format: str = "svg") -> bytes:
-    """Draw the distribution of the outlier score on lesions and on each kind of other picture."""
+    """Draw the distribution of the outlier score on lesions and on each kind of other image."""
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
     rows = [("lesions", outliers["lesions"]["scores"]), *((row["kind"], row["scores"]) for row in outliers["kinds"])]

@@ -18,7 +18,7 @@ from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.cli.main import main
 from edge_runtime.engines import installed_engines
 from edge_runtime.errors import EngineError
-from tests.conftest import REPOSITORY, blob_picture, encoded
+from tests.conftest import REPOSITORY, blob_image, encoded
 
 HELD = [engine for engine in installed_engines() if engine in HELD_ENGINES]
 
@@ -26,7 +26,7 @@ HELD = [engine for engine in installed_engines() if engine in HELD_ENGINES]
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_start, "_ROUNDS", 1)
-    monkeypatch.setattr(bench_folder, "_PICTURES", 8)
+    monkeypatch.setattr(bench_folder, "_IMAGES", 8)
     monkeypatch.setattr(bench_folder, "_ROUNDS", 1)
     monkeypatch.setattr("edge_runtime.bench.peers._ncnn_calls", _missing)  # convert a network for minutes
     monkeypatch.setattr("edge_runtime.bench.peers._torch_calls", _missing)
@@ -99,7 +99,7 @@ def test_a_bundle_without_whole_networks_is_compared_by_its_parts(tiny_bundle: P
 def test_a_failing_start_is_an_error(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_start, "chained_graphs", lambda *_: ["/nowhere/model.onnx"])
     with pytest.raises(EngineError, match="failed: "):
-        measure_cold_starts(tiny_bundle, encoded(blob_picture()))
+        measure_cold_starts(tiny_bundle, encoded(blob_image()))
 
 
 def test_turns_are_taken_by_all_and_in_changing_order() -> None:

@@ -25,10 +25,10 @@ def run(
     return subprocess.run(command, env=environment, input=stdin, capture_output=True, cwd=REPOSITORY, check=False)
 
 
-def test_json_lines(picture_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_json_lines(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.jpg"
-    damaged.write_bytes(b"no picture")
-    finished = run("predict", damaged, picture_folder, "--bundle", tiny_bundle, "--engine", ENGINE, "--json")
+    damaged.write_bytes(b"no image")
+    finished = run("predict", damaged, image_folder, "--bundle", tiny_bundle, "--engine", ENGINE, "--json")
     lines = [json.loads(line) for line in finished.stdout.splitlines()]
     assert finished.returncode == 1
     assert lines[0] == {
@@ -44,37 +44,37 @@ def test_json_lines(picture_folder: Path, tiny_bundle: Path, tmp_path: Path) -> 
     assert any("demo" in warning for warning in answer["warnings"])
 
 
-def test_text_output_and_maps(picture_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_text_output_and_maps(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     maps = tmp_path / "maps"
-    picture = picture_folder / "lesion-0.jpg"
-    finished = run("predict", picture, picture, "--bundle", tiny_bundle, "--engine", ENGINE, "--explain", maps)
+    image = image_folder / "lesion-0.jpg"
+    finished = run("predict", image, image, "--bundle", tiny_bundle, "--engine", ENGINE, "--explain", maps)
     assert finished.returncode == 0
-    assert finished.stdout.decode().count(f"{picture}: ") == 2
+    assert finished.stdout.decode().count(f"{image}: ") == 2
     assert "demo model" in finished.stderr.decode()
     assert sorted(path.name for path in maps.iterdir()) == ["lesion-0-2.png", "lesion-0.png"]
     with Image.open(maps / "lesion-0.png") as overlay:
         assert overlay.size == (448, 224)
 
 
-def test_stdin(picture_folder: Path, tiny_bundle: Path) -> None:
-    picture = picture_folder / "lesion-3.jpg"
+def test_stdin(image_folder: Path, tiny_bundle: Path) -> None:
+    image = image_folder / "lesion-3.jpg"
     options = ("--bundle", tiny_bundle, "--engine", ENGINE, "--json")
-    from_stdin = json.loads(run("predict", "-", *options, stdin=picture.read_bytes()).stdout)
-    from_file = json.loads(run("predict", picture, *options).stdout)
+    from_stdin = json.loads(run("predict", "-", *options, stdin=image.read_bytes()).stdout)
+    from_file = json.loads(run("predict", image, *options).stdout)
     assert from_stdin["image"] == "-"
     assert from_stdin["probabilities"] == from_file["probabilities"]
 
 
-def test_folder_and_single_answers_are_the_same(picture_folder: Path, tiny_bundle: Path) -> None:
+def test_folder_and_single_answers_are_the_same(image_folder: Path, tiny_bundle: Path) -> None:
     options = ("--bundle", tiny_bundle, "--engine", ENGINE, "--json", "--threads", "2")
-    folder = [json.loads(line) for line in run("predict", picture_folder, *options).stdout.splitlines()]
-    single = json.loads(run("predict", picture_folder / "lesion-2.jpg", *options).stdout)
+    folder = [json.loads(line) for line in run("predict", image_folder, *options).stdout.splitlines()]
+    single = json.loads(run("predict", image_folder / "lesion-2.jpg", *options).stdout)
     assert folder[2]["probabilities"] == pytest.approx(single["probabilities"], abs=1e-6)
 
 
 def test_empty_folder(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(tmp_path), "--bundle", str(tiny_bundle), "--engine", ENGINE]) == 1
-    assert f"error: {tmp_path}: expected pictures in this folder, found none" in capsys.readouterr().err
+    assert f"error: {tmp_path}: expected images in this folder, found none" in capsys.readouterr().err
 
 
 def test_errors_are_one_line_and_no_traceback(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from edge_runtime.engines import ENGINES, installed_engines
 from edge_runtime.errors import BundleError, DataError, ImageError
 from edge_runtime.imaging.views import VIEW_COUNTS
 from edge_runtime.io.output import FORMATS
-from tests.conftest import REPOSITORY, blob_picture
+from tests.conftest import REPOSITORY, blob_image
 
 ENGINE = installed_engines()[0]
 
@@ -39,9 +39,9 @@ def flags(tiny_bundle: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(picture_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the six pictures that a test may change."""
-    return Path(shutil.copytree(picture_folder, tmp_path / "pictures"))
+def folder(image_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the six images that a test may change."""
+    return Path(shutil.copytree(image_folder, tmp_path / "images"))
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def test_the_parser_repeats_what_it_may_not_import() -> None:
 
 
 def test_csv(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "lesion-9.jpg").write_bytes(b"no picture")
+    (folder / "lesion-9.jpg").write_bytes(b"no image")
     assert main(["predict", str(folder), *flags, "--format", "csv"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == 7
@@ -108,7 +108,7 @@ def test_a_file_name_that_is_no_unicode(folder: Path, flags: list[str], capsys: 
 
 
 def test_batches_give_the_same_answers(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "lesion-3.jpg").write_bytes(b"no picture")
+    (folder / "lesion-3.jpg").write_bytes(b"no image")
     found = []
     for batch in ("1", "4"):
         assert main(["predict", str(folder), *flags, "--json", "--batch", batch]) == 1
@@ -199,7 +199,7 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
 
 
 def test_memory_does_not_grow_with_the_folder(folder: Path, flags: list[str], tmp_path: Path) -> None:
-    """Four hundred pictures of 0.8 MB once decoded take no more memory than forty."""
+    """Four hundred images of 0.8 MB once decoded take no more memory than forty."""
     peaks = []
     for number in range(400):
         os.link(folder / "lesion-5.jpg", folder / f"more-{number:03}.jpg")
@@ -234,12 +234,12 @@ def test_explain(folder: Path, flags: list[str], tmp_path: Path, capsys: pytest.
     sizes = {}
     for style in ("side-by-side", "overlay", "heat"):
         assert main([*command, "--style", style]) == 0
-        with Image.open(output) as picture:
-            sizes[style] = (picture.size, picture.mode)
+        with Image.open(output) as image:
+            sizes[style] = (image.size, image.mode)
     assert sizes == {
         "side-by-side": ((448, 224), "RGB"), "overlay": ((224, 224), "RGB"), "heat": ((224, 224), "RGBA"),
     }  # fmt: skip
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "why.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "why.png"]
     with pytest.raises(DataError, match=r"nowhere/why\.png: cannot be written: No such file or directory"):
         main(["explain", str(folder / "lesion-1.jpg"), *flags, "--output", str(tmp_path / "nowhere/why.png")])
 
@@ -257,7 +257,7 @@ def test_verify(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         main(["verify", "--bundle", str(copy)])
 
 
-def test_watch_answers_each_picture_once_and_across_restarts(
+def test_watch_answers_each_image_once_and_across_restarts(
     folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["watch", str(folder), *flags, "--once", "--interval", "0.01"]
@@ -268,7 +268,7 @@ def test_watch_answers_each_picture_once_and_across_restarts(
     assert capsys.readouterr().out == ""
     shutil.copy(folder / "lesion-1.jpg", folder / "new.jpg")
     (folder / "empty.jpg").touch()
-    (folder / "lesion-2.jpg").write_bytes(b"no picture any more")
+    (folder / "lesion-2.jpg").write_bytes(b"no image any more")
     assert main(command) == 0
     lines = {Path(line["image"]).name: line for line in json_lines(capsys.readouterr().out)}
     assert set(lines) == {"new.jpg", "lesion-2.jpg"}
@@ -310,8 +310,8 @@ def test_camera_with_a_folder(
     assert lines[0]["frames_per_second"] is None
     assert lines[3]["frames_per_second"] > 0
     assert "4 frames answered" in captured.err
-    with Image.open(overlay) as picture:
-        assert picture.size == (448, 224)
+    with Image.open(overlay) as image:
+        assert image.size == (448, 224)
 
 
 def test_camera_with_a_video(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,14 +321,14 @@ def test_camera_with_a_video(flags: list[str], tmp_path: Path, capsys: pytest.Ca
     path = tmp_path / "clip.avi"
     video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
     for seed in range(3):
-        video.write(np.ascontiguousarray(np.asarray(blob_picture(320, 240, seed))[..., ::-1]))
+        video.write(np.ascontiguousarray(np.asarray(blob_image(320, 240, seed))[..., ::-1]))
     video.release()
     assert main(["camera", str(path), *flags, "--json"]) == 0
     lines = json_lines(capsys.readouterr().out)
     assert len(lines) == 3
-    picture = tmp_path / "first.png"
-    blob_picture(320, 240, 0).save(picture)
-    assert main(["predict", str(picture), *flags, "--json"]) == 0
+    image = tmp_path / "first.png"
+    blob_image(320, 240, 0).save(image)
+    assert main(["predict", str(image), *flags, "--json"]) == 0
     (still,) = json_lines(capsys.readouterr().out)
     assert lines[0]["probabilities"] == pytest.approx(still["probabilities"], abs=0.02)
 
@@ -336,18 +336,18 @@ def test_camera_with_a_video(flags: list[str], tmp_path: Path, capsys: pytest.Ca
 def test_camera_without_a_source(flags: list[str], tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="expected picamera, a camera's number, a device, a video file or a folder"):
         main(["camera", str(tmp_path / "nothing"), *flags])
-    with pytest.raises(ImageError, match="expected pictures in this folder, found none"):
+    with pytest.raises(ImageError, match="expected images in this folder, found none"):
         main(["camera", str(tmp_path), *flags])
 
 
 def test_a_camera_that_is_pulled_out_is_an_error(
     flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no camera here: this one gives two pictures and no more."""
+    """There is no camera here: this one gives two images and no more."""
     pytest.importorskip("cv2", reason="OpenCV is not installed here")
     import numpy as np
 
-    frames = [np.asarray(blob_picture(320, 240, seed)) for seed in range(2)]
+    frames = [np.asarray(blob_image(320, 240, seed)) for seed in range(2)]
 
     class TwoFrames:
         def __init__(self, source: int) -> None:
@@ -363,7 +363,7 @@ def test_a_camera_that_is_pulled_out_is_an_error(
             return (True, frames.pop()) if frames else (False, None)
 
     monkeypatch.setattr("cv2.VideoCapture", TwoFrames)
-    with pytest.raises(ImageError, match=r"^0: the camera gives no picture any more$"):
+    with pytest.raises(ImageError, match=r"^0: the camera gives no image any more$"):
         main(["camera", "0", *flags, "--json"])
     assert len(json_lines(capsys.readouterr().out)) == 2
 

@@ -11,7 +11,7 @@ from edge_runtime import Classifier
 from edge_runtime.engines import openvino, usable_variants
 from edge_runtime.errors import EngineError
 from edge_runtime.imaging.preprocessing import load_image_hwc
-from tests.conftest import REAL_DATA, REPOSITORY, blob_picture
+from tests.conftest import REAL_DATA, REPOSITORY, blob_image
 
 REFERENCE = REPOSITORY / "models" / "ham10000-resnet18"
 INT8_TOLERANCE = 0.05
@@ -38,19 +38,19 @@ def both(bundle: Path, precision: str, source: object) -> tuple[np.ndarray, np.n
 @needs_onnxruntime
 @pytest.mark.parametrize(("precision", "tolerance"), [("int8", 0.02), ("fp32", 1e-5)])
 def test_it_agrees_with_onnxruntime(precision: str, tolerance: float, tiny_bundle: Path) -> None:
-    first, second = both(tiny_bundle, precision, blob_picture(seed=3))
+    first, second = both(tiny_bundle, precision, blob_image(seed=3))
     np.testing.assert_allclose(second, first, atol=tolerance)
 
 
 @needs_onnxruntime
 @pytest.mark.real_data
-def test_it_agrees_with_onnxruntime_on_real_pictures() -> None:
-    pictures = sorted((REAL_DATA / "HAM10000_images_part_1").glob("*.jpg"))[:2400:120]
+def test_it_agrees_with_onnxruntime_on_real_images() -> None:
+    images = sorted((REAL_DATA / "HAM10000_images_part_1").glob("*.jpg"))[:2400:120]
     with (
         Classifier.load(REFERENCE, engine="onnx", threads=1) as onnxruntime,
         Classifier.load(REFERENCE, engine="openvino", threads=1) as other,
     ):
-        pairs = [(onnxruntime.predict(picture), other.predict(picture)) for picture in pictures]
+        pairs = [(onnxruntime.predict(image), other.predict(image)) for image in images]
     assert len(pairs) == 20
     for expected, found in pairs:
         values = np.array(list(expected.probabilities.values()))
@@ -59,7 +59,7 @@ def test_it_agrees_with_onnxruntime_on_real_pictures() -> None:
         assert found.label == expected.label or first - second < INT8_TOLERANCE
 
 
-def test_the_trunk_stays_int8() -> None:
+def test_the_backbone_stays_int8() -> None:
     data = (REFERENCE / "features.int8.onnx").read_bytes()
     operations = openvino.compile_graph(data, 1, 1).get_runtime_model().get_ops()
     convolutions = [
@@ -78,9 +78,9 @@ def test_the_other_graphs_stay_fp32(tiny_bundle: Path) -> None:
 
 def test_its_outputs_outlive_the_next_call() -> None:
     graph = openvino.load_graph((REFERENCE / "features.int8.onnx").read_bytes(), 1, 1)
-    first = graph({"image_nhwc": load_image_hwc(blob_picture(seed=1))[np.newaxis]})["feature_map"]
+    first = graph({"image_nhwc": load_image_hwc(blob_image(seed=1))[np.newaxis]})["feature_map"]
     before = first.copy()
-    graph({"image_nhwc": load_image_hwc(blob_picture(seed=2))[np.newaxis]})
+    graph({"image_nhwc": load_image_hwc(blob_image(seed=2))[np.newaxis]})
     np.testing.assert_array_equal(first, before)
 
 

@@ -32,7 +32,7 @@ def test_overlay_changes_only_the_evidence(corner_map: np.ndarray) -> None:
     assert np.abs(overlay[1, 68].astype(int) - 90).max() > 40
 
 
-def test_no_evidence_leaves_the_picture_alone() -> None:
+def test_no_evidence_leaves_the_image_alone() -> None:
     image = np.full((70, 70, 3), 90, dtype=np.uint8)
     np.testing.assert_array_equal(np.asarray(render_overlay(image, np.zeros((7, 7), np.float32))), image)
 
@@ -45,6 +45,6 @@ def test_heat_alone_is_transparent_without_evidence(corner_map: np.ndarray) -> N
 
 def test_side_by_side_png(corner_map: np.ndarray) -> None:
     image = np.full((70, 90, 3), 90, dtype=np.uint8)
-    picture = Image.open(io.BytesIO(encode_png(render_side_by_side(image, corner_map))))
-    assert picture.size == (180, 70)
-    np.testing.assert_array_equal(np.asarray(picture)[:, :90], image)
+    side_by_side = Image.open(io.BytesIO(encode_png(render_side_by_side(image, corner_map))))
+    assert side_by_side.size == (180, 70)
+    np.testing.assert_array_equal(np.asarray(side_by_side)[:, :90], image)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edge_runtime.errors import ImageError
 from edge_runtime.imaging.preprocessing import MAX_PIXELS, decode_image, load_image_hwc
-from tests.conftest import REPOSITORY, blob_picture, encoded
+from tests.conftest import REPOSITORY, blob_image, encoded
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
 
@@ -41,14 +41,14 @@ def triangle_weights(source: int, target: int) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(600, 450), (100, 80), (224, 500), (1000, 224)])
 def test_resize_is_the_triangle_filter(size: tuple[int, int]) -> None:
-    picture = blob_picture(*size, seed=3)
-    pixels = np.asarray(picture, dtype=np.float64)
+    image = blob_image(*size, seed=3)
+    pixels = np.asarray(image, dtype=np.float64)
     rows = np.tensordot(triangle_weights(size[1], 224), pixels, axes=1)
     expected = np.tensordot(triangle_weights(size[0], 224), rows, axes=(1, 1)).swapaxes(0, 1)
-    assert np.abs(load_image_hwc(picture) - expected).max() <= 1.01  # Pillow rounds after each of two passes
+    assert np.abs(load_image_hwc(image) - expected).max() <= 1.01  # Pillow rounds after each of two passes
 
 
-def test_a_picture_of_the_right_size_passes_unchanged() -> None:
+def test_a_image_of_the_right_size_passes_unchanged() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     np.testing.assert_array_equal(load_image_hwc(pixels), pixels)
     np.testing.assert_array_equal(load_image_hwc(encoded(Image.fromarray(pixels), "PNG")), pixels)
@@ -56,7 +56,7 @@ def test_a_picture_of_the_right_size_passes_unchanged() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int) -> None:
-    upright = blob_picture(320, 240)
+    upright = blob_image(320, 240)
     transpose = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
@@ -72,7 +72,7 @@ def test_exif_orientation_of_a_jpeg_and_through_the_scaled_decoder() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for size in ((320, 240), (2000, 1800)):
-        upright = blob_picture(*size)
+        upright = blob_image(*size)
         turned = upright.transpose(Image.Transpose.ROTATE_90)
         found = load_image_hwc(encoded(turned, exif=exif, quality=95)).astype(int)
         assert np.abs(found - load_image_hwc(upright)).mean() < 1.5
@@ -80,18 +80,18 @@ def test_exif_orientation_of_a_jpeg_and_through_the_scaled_decoder() -> None:
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "WEBP"])
 def test_lossless_formats_give_the_same_pixels(file_format: str) -> None:
-    picture = blob_picture()
+    image = blob_image()
     options = {"lossless": True} if file_format == "WEBP" else {}
-    np.testing.assert_array_equal(load_image_hwc(encoded(picture, file_format, **options)), load_image_hwc(picture))
+    np.testing.assert_array_equal(load_image_hwc(encoded(image, file_format, **options)), load_image_hwc(image))
 
 
-def test_greyscale_palette_and_16_bit_pictures() -> None:
-    grey = blob_picture().convert("L")
+def test_greyscale_palette_and_16_bit_images() -> None:
+    grey = blob_image().convert("L")
     expected = load_image_hwc(grey.convert("RGB"))
     np.testing.assert_array_equal(load_image_hwc(encoded(grey, "PNG")), expected)
     deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
     np.testing.assert_array_equal(load_image_hwc(encoded(deep, "PNG")), expected)
-    palette = blob_picture().quantize(64)
+    palette = blob_image().quantize(64)
     np.testing.assert_array_equal(load_image_hwc(encoded(palette, "PNG")), load_image_hwc(palette.convert("RGB")))
 
 
@@ -115,25 +115,25 @@ def test_palette_with_transparency_and_grey_with_alpha() -> None:
 
 
 def test_16_bit_tiff_and_colour_png() -> None:
-    grey = blob_picture().convert("L")
+    grey = blob_image().convert("L")
     deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
     np.testing.assert_array_equal(load_image_hwc(encoded(deep, "TIFF")), load_image_hwc(grey.convert("RGB")))
-    np.testing.assert_array_equal(load_image_hwc(deep_colour_png(blob_picture())), load_image_hwc(blob_picture()))
+    np.testing.assert_array_equal(load_image_hwc(deep_colour_png(blob_image())), load_image_hwc(blob_image()))
 
 
-def deep_colour_png(picture: Image.Image) -> bytes:
+def deep_colour_png(image: Image.Image) -> bytes:
     """Return a PNG of 16 bits a channel, which Pillow reads but cannot write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    values = np.asarray(picture, dtype=np.uint16) * 257
+    values = np.asarray(image, dtype=np.uint16) * 257
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", *picture.size, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *image.size, 16, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def test_pictures_without_a_defined_brightness_are_refused() -> None:
+def test_images_without_a_defined_brightness_are_refused() -> None:
     with pytest.raises(ImageError, match="expected 8 or 16 bits a channel, found floating-point numbers"):
         load_image_hwc(encoded(Image.new("F", (300, 300), 0.5), "TIFF"))
     with pytest.raises(ImageError, match="expected 8 or 16 bits a channel, found 32"):
@@ -141,24 +141,24 @@ def test_pictures_without_a_defined_brightness_are_refused() -> None:
 
 
 def test_cmyk_and_progressive_jpeg() -> None:
-    cmyk = blob_picture().convert("CMYK")
+    cmyk = blob_image().convert("CMYK")
     data = encoded(cmyk, "JPEG", quality=98)
     difference = np.abs(load_image_hwc(data).astype(int) - load_image_hwc(cmyk.convert("RGB")).astype(int))
     assert difference.mean() < 3
-    progressive = encoded(blob_picture(), "JPEG", progressive=True, quality=90)
+    progressive = encoded(blob_image(), "JPEG", progressive=True, quality=90)
     np.testing.assert_array_equal(
-        load_image_hwc(progressive), load_image_hwc(encoded(blob_picture(), "JPEG", quality=90))
+        load_image_hwc(progressive), load_image_hwc(encoded(blob_image(), "JPEG", quality=90))
     )
 
 
 def test_animation_gives_its_first_frame() -> None:
-    frames = [blob_picture(seed=1), blob_picture(seed=2)]
+    frames = [blob_image(seed=1), blob_image(seed=2)]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     np.testing.assert_array_equal(load_image_hwc(data), load_image_hwc(frames[0]))
 
 
-def test_first_page_of_a_tiff_and_first_picture_of_an_mpo() -> None:
-    frames = [blob_picture(seed=1), blob_picture(seed=2)]
+def test_first_page_of_a_tiff_and_first_image_of_an_mpo() -> None:
+    frames = [blob_image(seed=1), blob_image(seed=2)]
     data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(load_image_hwc(data), load_image_hwc(frames[0]))
     phone = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:], quality=90)
@@ -168,19 +168,19 @@ def test_first_page_of_a_tiff_and_first_picture_of_an_mpo() -> None:
 def test_heic() -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed here")
     pillow_heif.register_heif_opener()
-    picture = blob_picture()
-    data = encoded(picture, "HEIF", quality=95)
-    difference = np.abs(load_image_hwc(data).astype(int) - load_image_hwc(picture).astype(int))
+    image = blob_image()
+    data = encoded(image, "HEIF", quality=95)
+    difference = np.abs(load_image_hwc(data).astype(int) - load_image_hwc(image).astype(int))
     assert difference.mean() < 3
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = encoded(picture.transpose(Image.Transpose.ROTATE_90), "HEIF", quality=95, exif=exif.tobytes())
-    assert np.abs(load_image_hwc(turned).astype(int) - load_image_hwc(picture).astype(int)).mean() < 3
+    turned = encoded(image.transpose(Image.Transpose.ROTATE_90), "HEIF", quality=95, exif=exif.tobytes())
+    assert np.abs(load_image_hwc(turned).astype(int) - load_image_hwc(image).astype(int)).mean() < 3
 
 
 def test_heic_without_its_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match="is a HEIC picture, which needs the package pillow-heif"):
+    with pytest.raises(ImageError, match="is a HEIC image, which needs the package pillow-heif"):
         load_image_hwc(b"\0\0\0\x18ftypheic" + bytes(100))
 
 
@@ -195,7 +195,7 @@ def test_only_the_parser_that_is_needed_is_imported() -> None:
 
 
 def test_large_jpeg_is_scaled_in_the_decoder_without_visible_change() -> None:
-    data = encoded(blob_picture(4000, 3000), "JPEG", quality=92)
+    data = encoded(blob_image(4000, 3000), "JPEG", quality=92)
     full = load_image_hwc(Image.open(io.BytesIO(data)))
     difference = np.abs(load_image_hwc(data).astype(int) - full.astype(int))
     assert difference.mean() < 0.5
@@ -214,7 +214,7 @@ def test_file_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "empty.jpg"
     path.touch()
-    with pytest.raises(ImageError, match=r"empty\.jpg: expected a picture, found an empty file"):
+    with pytest.raises(ImageError, match=r"empty\.jpg: expected an image, found an empty file"):
         load_image_hwc(path)
 
 
@@ -223,24 +223,24 @@ def test_missing_file() -> None:
         load_image_hwc("nowhere.jpg")
 
 
-def test_not_a_picture() -> None:
+def test_not_a_image() -> None:
     with pytest.raises(ImageError, match="<bytes>: expected one of JPEG, PNG, WEBP, BMP, TIFF, found something else"):
         load_image_hwc(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
 def test_a_format_that_is_not_enabled() -> None:
     with pytest.raises(ImageError, match="expected one of JPEG"):
-        load_image_hwc(encoded(blob_picture().quantize(16), "GIF"))
+        load_image_hwc(encoded(blob_image().quantize(16), "GIF"))
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 def test_truncated_file(file_format: str, tmp_path: Path) -> None:
-    data = encoded(blob_picture(), file_format)
-    path = tmp_path / "half.picture"
+    data = encoded(blob_image(), file_format)
+    path = tmp_path / "half.image"
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError) as raised:
         load_image_hwc(path)
-    assert re.fullmatch(rf"{re.escape(str(path))}: damaged picture: [^\n]+", str(raised.value))
+    assert re.fullmatch(rf"{re.escape(str(path))}: damaged image: [^\n]+", str(raised.value))
 
 
 @pytest.mark.parametrize("side", [12_000, 20_000])

@@ -12,7 +12,7 @@ from edge_runtime import Classifier
 from edge_runtime.bundle.manifest import read_manifest, verify_files
 from edge_runtime.errors import ExportError
 from export.bundle.compact import compact_bundle
-from tests.conftest import blob_picture
+from tests.conftest import blob_image
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_compact_bundle_answers_alike(bundle: Path, tiny_bundle: Path) -> None:
     }
     for engine in ("onnx", "tflite"):
         with Classifier.load(bundle, engine=engine) as small, Classifier.load(tiny_bundle, engine=engine) as whole:
-            answers = [classifier.predict(blob_picture(), explain=True) for classifier in (small, whole)]
+            answers = [classifier.predict(blob_image(), explain=True) for classifier in (small, whole)]
             assert answers[0].probabilities == answers[1].probabilities
 
 

@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, recall_score
 from edge_runtime.bundle.manifest import read_manifest, verify_files
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import run_command_line
-from export.card.text import CARD_NAME, main
+from export.card.__main__ import main
+from export.card.text import CARD_NAME
 from export.pipeline import ExportOutcome
 from export.report.run_facts import run_facts
 from train.configuration import TrainingConfiguration
@@ -32,7 +33,7 @@ def bundle(exported: tuple[Path, ExportOutcome], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def hard_data(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same pictures with every third one under another name: a model that is always right proves no figure."""
+    """The same images with every third one under another name: a model that is always right proves no figure."""
     folder = Path(shutil.copytree(data_folder, tmp_path_factory.mktemp("data") / "renamed"))
     path = folder / "HAM10000_metadata.csv"
     head, *rows = path.read_text().splitlines()
@@ -98,11 +99,11 @@ def test_figures_are_those_of_an_evaluation(evaluated: Path, checkpoint: Path) -
 def test_card_tells_of_classes_groups_and_weaknesses(evaluated: Path) -> None:
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
     for heading in (
-        "Intended use", "Figures on held-out pictures", "What it does badly", "Graphs against PyTorch",
+        "Intended use", "Figures on held-out images", "What it does badly", "Graphs against PyTorch",
         "Size and energy", "Training", "Input", "Where it comes from",
     ):  # fmt: skip
         assert f"## {heading}" in text
-    for told in ("| sex | male |", "expected calibration error", "corrupted pictures: balanced accuracy falls"):
+    for told in ("| sex | male |", "expected calibration error", "corrupted images: balanced accuracy falls"):
         assert told in text
     assert str(evaluated.parent) not in text, "no path of the machine"
 
@@ -130,9 +131,9 @@ def test_evaluation_of_something_else_is_refused(
         ),
         (
             {"data": {"part": "validation"}},
-            "expected held-out pictures (--split test or all), found the validation part",
+            "expected held-out images (--split test or all), found the validation part",
         ),
-        ({"views": 8}, "expected one view of each picture, found an average over 8"),
+        ({"views": 8}, "expected one view of each image, found an average over 8"),
         ({"subject": None}, "expected the report.json of an evaluation, found something else"),
     ):
         content = json.loads(original.read_text())
@@ -156,7 +157,7 @@ def test_words_about_the_first_weights_are_kept(
     assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation") == 0
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
     assert f"- first weights: {told}" in text
-    assert "Figures on held-out pictures" in text
+    assert "Figures on held-out images" in text
 
 
 def test_card_tells_of_the_cross_validation(
@@ -174,7 +175,7 @@ def test_card_tells_of_the_cross_validation(
         )
     )  # fmt: skip
     assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation", "--cross-validation", folds.folder) == 1
-    assert "folds.json: expected folds of the bundle's pictures" in capfd.readouterr().err
+    assert "folds.json: expected folds of the bundle's images" in capfd.readouterr().err
     fingerprint = read_manifest(evaluated).provenance.data_fingerprint
     summary = json.loads((folds.folder / "folds.json").read_text()) | {"data_fingerprint": fingerprint}
     (folds.folder / "folds.json").write_text(json.dumps(summary))

@@ -1,6 +1,6 @@
 package android.graphics;
 
-/** Stands in for Android's class on machines without Android: a picture that has its size already. */
+/** Stands in for Android's class on machines without Android: an image that has its size already. */
 public final class Bitmap {
     private final int[] colours;
 
@@ -8,9 +8,9 @@ public final class Bitmap {
         this.colours = colours;
     }
 
-    public static Bitmap createScaledBitmap(Bitmap picture, int width, int height, boolean filter) {
-        if (picture.colours.length != width * height) throw new IllegalArgumentException("no scaling here");
-        return picture;
+    public static Bitmap createScaledBitmap(Bitmap image, int width, int height, boolean filter) {
+        if (image.colours.length != width * height) throw new IllegalArgumentException("no scaling here");
+        return image;
     }
 
     public void getPixels(int[] pixels, int offset, int stride, int x, int y, int width, int height) {

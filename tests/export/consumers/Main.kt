@@ -1,9 +1,9 @@
 import android.graphics.Bitmap
 import java.io.File
 
-/** Calls the function in docs/export.md with the bytes of picture.rgb and prints its answer. */
+/** Calls the function in docs/export.md with the bytes of image.rgb and prints its answer. */
 fun main() {
-    val bytes = File("picture.rgb").readBytes()
+    val bytes = File("image.rgb").readBytes()
     val colours = IntArray(224 * 224) { pixel ->
         (0..2).fold(0xff) { colour, channel -> (colour shl 8) or (bytes[3 * pixel + channel].toInt() and 0xff) }
     }

@@ -1,4 +1,4 @@
-"""A whole export of every registered architecture with small pictures: both formats, fp32 and int8, all roles."""
+"""A whole export of every registered architecture with small images: both formats, fp32 and int8, all roles."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from export.configuration import TFLITE_ROUTES, Tolerances
 from export.formats import onnx2tf_route, tflite_quantisation
 from export.formats.onnx2tf_route import INTERPRETER, convert_roles
 from export.pipeline import ExportOutcome, run_export
-from export.roles.split_model import split_model, with_channels_first_picture
-from tests.export.conftest import SIZE, class_picture, exported_configuration, write_run
+from export.roles.split_model import split_model, with_channels_first_image
+from tests.export.conftest import SIZE, class_image, exported_configuration, write_run
 from train.model.architectures import build_model, normalise
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
@@ -61,13 +61,13 @@ def converted(tmp_path_factory: pytest.TempPathFactory, small_checkpoint: Path) 
 def test_device_reads_every_variant(converted: Exported, small_checkpoint: Path) -> None:
     bundle, outcome = converted
     assert sorted(outcome.manifest.variants) == ["tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
-    picture = class_picture(2, np.random.default_rng(5))
+    image = class_image(2, np.random.default_rng(5))
     with torch.no_grad():
-        logits = build_checkpoint_model(load_checkpoint(small_checkpoint))(normalise(torch.from_numpy(picture[None])))
+        logits = build_checkpoint_model(load_checkpoint(small_checkpoint))(normalise(torch.from_numpy(image[None])))
     expected = torch.softmax(logits[0] / 1.5, 0).numpy()
     for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2), ("dynamic", 0.5), ("int8", 0.5)):
         with Classifier.load(bundle, engine="tflite", precision=precision) as classifier:
-            prediction = classifier.predict(picture, explain_class="bkl")
+            prediction = classifier.predict(image, explain_class="bkl")
         found = list(prediction.probabilities.values())
         np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=precision)
         assert prediction.class_activation_map is not None
@@ -98,13 +98,13 @@ def test_feature_map_behind_a_last_sum_is_channels_last() -> None:
     """A ResNet ends in a sum and a ReLU, which onnx2tf alone would leave channels first."""
     torch.manual_seed(0)
     graphs = split_model(build_model("resnet18").eval(), "NCHW", size=SIZE, explicit_padding=True)
-    features = with_channels_first_picture(graphs)["features"]
-    picture = class_picture(0, np.random.default_rng(0))[None]
-    content = convert_roles({"features": features}, picture)["features"]
+    features = with_channels_first_image(graphs)["features"]
+    image = class_image(0, np.random.default_rng(0))[None]
+    content = convert_roles({"features": features}, image)["features"]
     assert "TRANSPOSE" not in {name for _, name in tflite_quantisation.operator_scopes(content)}
-    found = backend("tflite").load_graph(content, 1, 1)({"image_nhwc": picture})["feature_map"]
+    found = backend("tflite").load_graph(content, 1, 1)({"image_nhwc": image})["feature_map"]
     with torch.no_grad():
-        expected = graphs["features"].module(torch.from_numpy(picture))["feature_map"].permute(0, 2, 3, 1).numpy()
+        expected = graphs["features"].module(torch.from_numpy(image))["feature_map"].permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
@@ -129,11 +129,11 @@ def test_report_compares_both_routes(converted: Exported) -> None:
 @needs_onnx2tf
 def test_same_checkpoint_gives_the_same_bytes(small_checkpoint: Path) -> None:
     model = build_checkpoint_model(load_checkpoint(small_checkpoint))
-    graphs = with_channels_first_picture(split_model(model, "NCHW", size=SIZE, explicit_padding=True))
+    graphs = with_channels_first_image(split_model(model, "NCHW", size=SIZE, explicit_padding=True))
     roles: tuple[Role, ...] = ("features", "head")
     chosen = {role: graphs[role] for role in roles}
-    pictures = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    assert convert_roles(chosen, pictures) == convert_roles(chosen, pictures)
+    images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    assert convert_roles(chosen, images) == convert_roles(chosen, images)
 
 
 def test_missing_environment_is_one_line(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,11 @@ def test_int8_answers_with_a_patient_as_float_does() -> None:
     model = build_model("resnet18", metadata_size=5).eval()
     torch.nn.init.normal_(model.head.metadata_evidence[2].weight, std=1.0)
     graphs = split_model(model, "NHWC", size=64, metadata_size=5)
-    trunk, whole = convert_tflite(graphs["features"]), convert_tflite(graphs["model"])
+    backbone, whole = convert_tflite(graphs["features"]), convert_tflite(graphs["model"])
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
-    ranges, float_scopes = whole_model_plan(trunk, whole, choose_ranges(record_statistics(trunk, images, 1), "min-max"))
+    ranges, float_scopes = whole_model_plan(
+        backbone, whole, choose_ranges(record_statistics(backbone, images, 1), "min-max")
+    )
     quantised = quantise_int8(whole, ranges, float_scopes)
     unknown, known = np.zeros(5, np.float32), np.array([1, 0.8, 1, 0, 1], np.float32)
     for patient in (unknown, known):

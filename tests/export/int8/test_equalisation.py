@@ -1,4 +1,4 @@
-"""Equalised trunks answer the same, and their channels are of like size."""
+"""Equalised backbones answer the same, and their channels are of like size."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class TwoConvolutions(nn.Module):
 def test_answers_stay_and_channels_become_alike() -> None:
     torch.manual_seed(0)
     model = TwoConvolutions().eval()
-    picture = torch.randn(2, 3, 16, 16)
+    image = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
-        expected = model.features(picture)
+        expected = model.features(image)
         equalised = equalise(model)
-        found = equalised.features(picture)
+        found = equalised.features(image)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
     def spread(features: nn.Module) -> float:

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from edge_runtime.bundle.manifest import Role
-from export.bundle.graphs import BundleGraphs, TrunkSource
+from export.bundle.graphs import BackboneSource, BundleGraphs
 from export.configuration import ExportConfiguration
 from export.int8.recipe_search import HoldOut, Int8Material, Score
 
@@ -27,8 +27,8 @@ class Rehearsal(BundleGraphs):
         self.divergences = divergences
         self.names = iter(("plain", "equalised", "fine-tuned"))
 
-    def prepared(self, name: str) -> TrunkSource:
-        return TrunkSource(nn.Identity(), {})
+    def prepared(self, name: str) -> BackboneSource:
+        return BackboneSource(nn.Identity(), {})
 
     def _split(self, model: nn.Module, layout: Any, *, explicit_padding: bool | None = None) -> Any:
         return {}

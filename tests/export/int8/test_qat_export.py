@@ -20,7 +20,7 @@ from export.int8 import recipe_search as int8_choice
 from export.int8.recipe_search import Score
 from export.parity.check import map_correlation
 from export.pipeline import run_export
-from tests.export.conftest import class_picture, exported_configuration, write_run
+from tests.export.conftest import class_image, exported_configuration, write_run
 from train.model.architectures import normalise
 
 
@@ -62,14 +62,14 @@ def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, mon
             for weights in ("", "equalised, ", "fine-tuned, ")
             for rounding in ("nearest", "compensated")
         ], format_name
-    picture = class_picture(1, np.random.default_rng(7))
+    image = class_image(1, np.random.default_rng(7))
     with torch.no_grad():
-        expected = tuned[0].features(normalise(torch.from_numpy(picture[None])))[0].numpy()
+        expected = tuned[0].features(normalise(torch.from_numpy(image[None])))[0].numpy()
     for engine in ("onnx", "tflite"):
         maps = {}
         for precision in ("fp32", "int8"):
             path = tmp_path / "bundle" / f"features.{precision}.{engine}"
             run = backend(engine).load_graph(path.read_bytes(), 1, 1)
-            feature_map = run({"image_nhwc": picture[None]})["feature_map"][0]
+            feature_map = run({"image_nhwc": image[None]})["feature_map"][0]
             maps[precision] = feature_map if engine == "onnx" else feature_map.transpose(2, 0, 1)
         assert map_correlation(maps["fp32"], expected) < map_correlation(maps["int8"], expected) - 0.02, engine

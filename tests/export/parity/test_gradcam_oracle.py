@@ -22,7 +22,7 @@ from export.int8.layer_inputs import record_layer_inputs
 from export.int8.weight_rounding import round_layers
 from export.parity.check import map_correlation
 from export.roles.split_model import ExplainLinearGraph, RoleGraph, split_model
-from tests.conftest import blob_picture
+from tests.conftest import blob_image
 from tests.export.conftest import fitted_model
 from train.model.architectures import normalise
 
@@ -34,9 +34,9 @@ CASES = [("resnet18", "fp32"), ("resnet18", "int8"), ("mobilenet_v3_small", "fp3
 
 
 @pytest.fixture(scope="module")
-def pictures() -> torch.Tensor:
-    """Three pictures of blobs, uint8 [3,S,S,3]."""
-    return torch.from_numpy(np.stack([np.asarray(blob_picture(SIZE, SIZE, seed)) for seed in range(3)]))
+def images() -> torch.Tensor:
+    """Three images of blobs, uint8 [3,S,S,3]."""
+    return torch.from_numpy(np.stack([np.asarray(blob_image(SIZE, SIZE, seed)) for seed in range(3)]))
 
 
 def written(graph: RoleGraph, extension: str, folder: Path) -> bytes:
@@ -46,12 +46,12 @@ def written(graph: RoleGraph, extension: str, folder: Path) -> bytes:
     return convert_tflite(graph)
 
 
-def quantised(trunk: bytes, extension: str, images: np.ndarray) -> bytes:
-    """Return the int8 file of a float trunk, calibrated with pictures [N,S,S,3]."""
+def quantised(backbone: bytes, extension: str, images: np.ndarray) -> bytes:
+    """Return the int8 file of a float backbone, calibrated with images [N,S,S,3]."""
     if extension == "tflite":
-        ranges = choose_ranges(tflite_quantisation.record_statistics(trunk, images, 1), "min-max")
-        return tflite_quantisation.quantise_int8(trunk, ranges)
-    model = onnx.load_from_string(trunk)
+        ranges = choose_ranges(tflite_quantisation.record_statistics(backbone, images, 1), "min-max")
+        return tflite_quantisation.quantise_int8(backbone, ranges)
+    model = onnx.load_from_string(backbone)
     ranges = choose_ranges(onnx_quantisation.record_statistics(model, images), "min-max")
     weights = round_layers(record_layer_inputs(model, images), compensate=True, pair_limit=True)
     return onnx_quantisation.quantise_int8(model, ranges, weights).SerializeToString()
@@ -60,21 +60,21 @@ def quantised(trunk: bytes, extension: str, images: np.ndarray) -> bytes:
 @pytest.mark.parametrize(("architecture", "precision"), CASES)
 @pytest.mark.parametrize("extension", ["onnx", "tflite"])
 def test_explain_graph_is_grad_cam(
-    architecture: str, precision: str, extension: str, pictures: torch.Tensor, tmp_path: Path
+    architecture: str, precision: str, extension: str, images: torch.Tensor, tmp_path: Path
 ) -> None:
-    model = fitted_model(architecture, pictures, torch.tensor([1, 4, 5]))
+    model = fitted_model(architecture, images, torch.tensor([1, 4, 5]))
     graphs = split_model(model, "NCHW" if extension == "onnx" else "NHWC", size=SIZE)
     assert isinstance(graphs["explain"].module, ExplainLinearGraph) == (architecture == "resnet18")
     contents = {role: written(graphs[role], extension, tmp_path) for role in ROLES}
     if precision == "int8":
-        contents["features"] = quantised(contents["features"], extension, pictures.numpy())
+        contents["features"] = quantised(contents["features"], extension, images.numpy())
     features, explain = (backend(extension).load_graph(contents[role], 1, 1) for role in ROLES)
     with torch.no_grad():
-        answered = model(normalise(pictures)).argmax(dim=1).tolist()
+        answered = model(normalise(images)).argmax(dim=1).tolist()
     with GradCAM(model=model, target_layers=[model.features]) as oracle:
-        expected = oracle(normalise(pictures), [ClassifierOutputTarget(label) for label in answered])
-    for picture, label, theirs in zip(pictures, answered, expected, strict=True):
-        feature_map = features({"image_nhwc": picture[None].numpy()})["feature_map"]
+        expected = oracle(normalise(images), [ClassifierOutputTarget(label) for label in answered])
+    for image, label, theirs in zip(images, answered, expected, strict=True):
+        feature_map = features({"image_nhwc": image[None].numpy()})["feature_map"]
         one_hot = np.eye(7, dtype=np.float32)[label : label + 1]
         ours = explain({"feature_map": feature_map, "class_weights": one_hot})["class_activation_map"]
         enlarged = scale_cam_image(ours, (SIZE, SIZE))[0]  # as the oracle does with its own maps

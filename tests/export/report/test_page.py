@@ -1,4 +1,4 @@
-"""The export's pages: every figure of ``report.json`` is shown, and patients' pictures stay beside the run."""
+"""The export's pages: every figure of ``report.json`` is shown, and patients' images stay beside the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_bundle_page_has_figures_and_no_pictures(exported: Exported) -> None:
+def test_bundle_page_has_figures_and_no_images(exported: Exported) -> None:
     bundle, _ = exported
     page, report = text_of(bundle / "report.html"), json.loads(text_of(bundle / "report.json"))
     assert len(page) < 200_000
@@ -43,7 +43,7 @@ def test_pages_fetch_nothing(exported: Exported, exported_run: Path) -> None:
         assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]*\"|url\(|@import", text_of(page)), page
 
 
-def test_page_beside_the_run_shows_the_most_changed_pictures(exported: Exported, exported_run: Path) -> None:
+def test_page_beside_the_run_shows_the_most_changed_images(exported: Exported, exported_run: Path) -> None:
     _, outcome = exported
     page = text_of(exported_run / FOLDER_NAME / "report.html")
     quantised = [name for name in outcome.manifest.variants if name.endswith(("int8", "dynamic"))]
@@ -57,7 +57,7 @@ def test_intervals_hold_their_figure(exported: Exported) -> None:
             assert interval["value"] == pytest.approx(chain[name]), (chain["variant"], name)
             assert interval["low"] - 1e-9 <= interval["value"] <= interval["high"] + 1e-9
         for one in chain["recognised_more_or_fewer"].values():
-            assert one["recall_change"]["value"] == pytest.approx(one["change"] / one["pictures"])
+            assert one["recall_change"]["value"] == pytest.approx(one["change"] / one["images"])
 
 
 def test_broken_tolerance_is_shown_beside_the_run(checkpoint: Path, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_instruction_sets_are_shown_where_they_were_measured(exported: Exported,
     bundle, outcome = exported
     report = json.loads(text_of(bundle / "report.json"))
     assert "Not measured for this bundle" in text_of(bundle / "report.html")
-    row = {"instruction_set": "AVX2", "processor": "Haswell", "variant": "onnx-int8", "pictures": 8, "same": 7,
+    row = {"instruction_set": "AVX2", "processor": "Haswell", "variant": "onnx-int8", "images": 8, "same": 7,
            "largest_difference": 0.25}  # fmt: skip
-    measured = {"pictures": 8, "emulator": "qemu 7.2", "native": "AVX-512 VNNI", "rows": [row], "control": []}
+    measured = {"images": 8, "emulator": "qemu 7.2", "native": "AVX-512 VNNI", "rows": [row], "control": []}
     (tmp_path / INSTRUCTION_SETS_NAME).write_text(json.dumps(measured))
     page = text_of(write_bundle_page(tmp_path, outcome.manifest, report))
     assert "<td>7 of 8</td>" in page

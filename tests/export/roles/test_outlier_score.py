@@ -45,13 +45,13 @@ def test_the_device_computes_the_same_score(calibrated: tuple[Path, Path], data_
         BundleSubject(calibrated[1], engine, "fp32", threads=1),
     )
     size = checkpoint.facts.input_size
-    pictures = np.stack([load_image_hwc(record.path, size) for record in load_records(data_folder)[:5]])
+    images = np.stack([load_image_hwc(record.path, size) for record in load_records(data_folder)[:5]])
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    for some in (pictures, noise):
+    for some in (images, noise):
         np.testing.assert_allclose(bundle.outlier_scores(some), checkpoint.outlier_scores(some), rtol=1e-3, atol=1e-3)
 
 
-def test_noise_is_refused_and_a_known_picture_is_not(calibrated: tuple[Path, Path], data_folder: Path) -> None:
+def test_noise_is_refused_and_a_known_image_is_not(calibrated: tuple[Path, Path], data_folder: Path) -> None:
     with Classifier.load(calibrated[1], engine="onnx", precision="fp32", threads=1) as classifier:
         size = classifier.manifest.input.size
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)

@@ -36,7 +36,7 @@ class PooledHead(nn.Module):
 
 
 def autograd_grad_cam(head: nn.Module, feature_map: torch.Tensor, label: int) -> torch.Tensor:
-    """Grad-CAM written down once more, with plain autograd, for one picture."""
+    """Grad-CAM written down once more, with plain autograd, for one image."""
     leaf = feature_map.clone().requires_grad_()
     head(leaf)[0, label].backward()
     assert leaf.grad is not None
@@ -107,7 +107,7 @@ def test_folding_removes_batch_norm_dropout_and_padded_pools() -> None:
         for explicit in (False, True)
     ]
     assert [any(isinstance(module, nn.ZeroPad2d) for module in one.modules()) for one in padded] == [False, True]
-    picture = torch.rand(2, 3, 9, 9)
-    torch.testing.assert_close(folded(picture), features(picture))
-    torch.testing.assert_close(padded[0](picture), padded[1](picture))
-    assert np.isfinite(folded(picture).detach().numpy()).all()
+    image = torch.rand(2, 3, 9, 9)
+    torch.testing.assert_close(folded(image), features(image))
+    torch.testing.assert_close(padded[0](image), padded[1](image))
+    assert np.isfinite(folded(image).detach().numpy()).all()

@@ -1,4 +1,4 @@
-"""Augmentation: bounded, reproducible, different per picture, and each effect does what its name says."""
+"""Augmentation: bounded, reproducible, different per image, and each effect does what its name says."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def batch() -> torch.Tensor:
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("size", [48, 32])
-def test_presets_give_pictures_in_range(batch: torch.Tensor, name: str, size: int) -> None:
+def test_presets_give_images_in_range(batch: torch.Tensor, name: str, size: int) -> None:
     before = batch.clone()
     result = augment(batch, size, find_preset(name), seeded())
     assert result.shape == (8, 3, size, size)
     assert result.dtype == torch.float32
     assert result.min() >= 0
     assert result.max() <= 1
-    assert torch.equal(batch, before), "the cached pictures must not change"
+    assert torch.equal(batch, before), "the cached images must not change"
     assert torch.equal(result, augment(batch, size, find_preset(name), seeded()))
     if name != "none":
         assert not torch.equal(result, augment(batch, size, find_preset(name), seeded(1)))
@@ -65,25 +65,25 @@ def test_validation_resize_is_the_devices(batch: torch.Tensor) -> None:
 
 
 def test_sampling_grid_is_torchs(batch: torch.Tensor) -> None:
-    pictures = batch.permute(0, 3, 1, 2).float() / 255
+    images = batch.permute(0, 3, 1, 2).float() / 255
     matrices = draw_matrices(8, PRESETS["extreme"], seeded(4))
     grid = functional.affine_grid(matrices, [8, 3, 32, 32], align_corners=False)
-    expected = functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
-    assert torch.allclose(warp(pictures, 32, PRESETS["extreme"], seeded(4)), expected, atol=1e-4)
+    expected = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    assert torch.allclose(warp(images, 32, PRESETS["extreme"], seeded(4)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("deviation", "kernel"), [(1.0, 5), (2.0, 9)])
 def test_blur_is_torchvisions(batch: torch.Tensor, deviation: float, kernel: int) -> None:
-    pictures = batch.permute(0, 3, 1, 2).float() / 255
-    expected = torchvision_functional.gaussian_blur(pictures, [kernel, kernel], [deviation, deviation])
-    assert torch.allclose(blur(pictures, deviation), expected, atol=1e-6)
+    images = batch.permute(0, 3, 1, 2).float() / 255
+    expected = torchvision_functional.gaussian_blur(images, [kernel, kernel], [deviation, deviation])
+    assert torch.allclose(blur(images, deviation), expected, atol=1e-6)
 
 
 def test_flips_alone_only_mirror(batch: torch.Tensor) -> None:
     results = augment(batch, 48, Augmentation(flip=True), seeded()) * 255
     seen = set()
-    for picture, result in zip(batch.permute(0, 3, 1, 2).float(), results, strict=True):
-        candidates = [picture, picture.flip(2), picture.flip(1), picture.flip(1, 2)]
+    for image, result in zip(batch.permute(0, 3, 1, 2).float(), results, strict=True):
+        candidates = [image, image.flip(2), image.flip(1), image.flip(1, 2)]
         distances = [float((candidate - result).abs().max()) for candidate in candidates]
         assert min(distances) < 0.1
         seen.add(int(np.argmin(distances)))
@@ -97,8 +97,8 @@ def test_rotation_keeps_the_middle_and_the_skin(batch: torch.Tensor) -> None:
 
 def test_no_colour_change_is_the_identity(batch: torch.Tensor) -> None:
     assert torch.allclose(draw_colour_matrices(4, Augmentation(), seeded()), torch.eye(3).expand(4, 3, 3), atol=1e-6)
-    pictures = batch.permute(0, 3, 1, 2).float() / 255
-    assert torch.allclose(change_colours(pictures.clone(), Augmentation(), seeded()), pictures, atol=1e-5)
+    images = batch.permute(0, 3, 1, 2).float() / 255
+    assert torch.allclose(change_colours(images.clone(), Augmentation(), seeded()), images, atol=1e-5)
 
 
 def test_hue_and_saturation_keep_grey_grey() -> None:
@@ -116,17 +116,17 @@ def test_warm_and_cold_light_move_red_against_blue() -> None:
     assert red.min() < 0.9
 
 
-def test_shade_falls_off_across_the_picture() -> None:
+def test_shade_falls_off_across_the_image() -> None:
     shaded = shade(torch.full((16, 3, 32, 32), 0.5), 0.3, seeded())
     assert torch.allclose(shaded.mean(dim=(1, 2, 3)), torch.full((16,), 0.5), atol=1e-4)
     assert (shaded.amax(dim=(1, 2, 3)) - shaded.amin(dim=(1, 2, 3))).max() > 0.2
 
 
 def test_sharpness_blurs_some_and_sharpens_some(batch: torch.Tensor) -> None:
-    pictures = batch.permute(0, 3, 1, 2).float() / 255
-    pictures = (pictures + 0.1 * torch.randn(pictures.shape, generator=seeded())).clamp(0, 1)
-    changed = change_sharpness(pictures.clone(), 1.0, seeded())
-    ratio = changed.diff(dim=3).abs().mean(dim=(1, 2, 3)) / pictures.diff(dim=3).abs().mean(dim=(1, 2, 3))
+    images = batch.permute(0, 3, 1, 2).float() / 255
+    images = (images + 0.1 * torch.randn(images.shape, generator=seeded())).clamp(0, 1)
+    changed = change_sharpness(images.clone(), 1.0, seeded())
+    ratio = changed.diff(dim=3).abs().mean(dim=(1, 2, 3)) / images.diff(dim=3).abs().mean(dim=(1, 2, 3))
     assert ratio.min() < 0.9
     assert ratio.max() > 1.02
 
@@ -144,10 +144,10 @@ def mixing(**options: float) -> TrainingConfiguration:
     return TrainingConfiguration(mixing_probability=1.0, **options)  # type: ignore[arg-type]
 
 
-def test_mixup_mixes_pictures_and_targets_alike() -> None:
+def test_mixup_mixes_images_and_targets_alike() -> None:
     targets = soft_targets(torch.arange(7), 0.0)
-    pictures = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 4, 4)[:, :3]
-    mixed, mixed_targets = mix_batch(pictures, targets, mixing(mixup=1.0), seeded())
+    images = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 4, 4)[:, :3]
+    mixed, mixed_targets = mix_batch(images, targets, mixing(mixup=1.0), seeded())
     assert torch.allclose(mixed_targets.sum(dim=1), torch.ones(7))
     assert torch.allclose(mixed.mean(dim=(2, 3)), mixed_targets[:, :3], atol=1e-6)
     assert not torch.equal(mixed_targets, targets)
@@ -155,9 +155,9 @@ def test_mixup_mixes_pictures_and_targets_alike() -> None:
 
 def test_cutmix_shares_by_area() -> None:
     targets = soft_targets(torch.arange(7), 0.0)
-    pictures = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 20, 20)[:, :3]
+    images = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 20, 20)[:, :3]
     for seed in range(5):
-        mixed, mixed_targets = mix_batch(pictures, targets, mixing(cutmix=1.0), seeded(seed))
+        mixed, mixed_targets = mix_batch(images, targets, mixing(cutmix=1.0), seeded(seed))
         assert torch.allclose(mixed.mean(dim=(2, 3)), mixed_targets[:, :3], atol=1e-6)
 
 

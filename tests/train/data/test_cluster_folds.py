@@ -1,4 +1,4 @@
-"""Folds by clusters leave whole kinds of pictures out, and share the test part with the ordinary split."""
+"""Folds by clusters leave whole kinds of images out, and share the test part with the ordinary split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def records() -> list[LesionRecord]:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     """Three cameras: warm, cold and dark."""
     casts = np.array([[220, 150, 120], [150, 150, 180], [90, 60, 55]])
     generator = np.random.default_rng(0)
@@ -33,8 +33,8 @@ def pictures() -> np.ndarray:
     return (casts[camera][:, None, None] + noise).clip(0, 255).astype(np.uint8)
 
 
-def test_colour_folds_find_the_cameras(records: list[LesionRecord], pictures: np.ndarray) -> None:
-    splits = make_cluster_folds(records, pictures, "colour", 3, test_fraction=0.2)
+def test_colour_folds_find_the_cameras(records: list[LesionRecord], images: np.ndarray) -> None:
+    splits = make_cluster_folds(records, images, "colour", 3, test_fraction=0.2)
     cameras = []
     for split in splits:
         validated = [number for number, one in enumerate(records) if split.parts[one.image_id] == "validation"]
@@ -43,9 +43,9 @@ def test_colour_folds_find_the_cameras(records: list[LesionRecord], pictures: np
 
 
 @pytest.mark.parametrize("kind", ["colour", "site"])
-def test_test_part_and_lesions_are_kept(records: list[LesionRecord], pictures: np.ndarray, kind: str) -> None:
+def test_test_part_and_lesions_are_kept(records: list[LesionRecord], images: np.ndarray, kind: str) -> None:
     expected = {name for name, part in make_split(records, 0, 0.15, 0.2).parts.items() if part == "test"}
-    for split in make_cluster_folds(records, pictures, kind, 3, test_fraction=0.2):
+    for split in make_cluster_folds(records, images, kind, 3, test_fraction=0.2):
         assert {name for name, part in split.parts.items() if part == "test"} == expected
         sides: dict[str, set[str]] = {}
         for one in records:
@@ -53,19 +53,19 @@ def test_test_part_and_lesions_are_kept(records: list[LesionRecord], pictures: n
         assert all(len(parts) == 1 for parts in sides.values())
 
 
-def test_sites_stay_together(records: list[LesionRecord], pictures: np.ndarray) -> None:
-    for split in make_cluster_folds(records, pictures, "site", 2, test_fraction=0.0):
+def test_sites_stay_together(records: list[LesionRecord], images: np.ndarray) -> None:
+    for split in make_cluster_folds(records, images, "site", 2, test_fraction=0.0):
         for site in SITES:
             assert len({split.parts[one.image_id] for one in records if one.site == site}) == 1
 
 
-def test_too_many_folds(records: list[LesionRecord], pictures: np.ndarray) -> None:
+def test_too_many_folds(records: list[LesionRecord], images: np.ndarray) -> None:
     with pytest.raises(DataError, match="--folds: expected at most 4 with --fold-by site, found 5"):
-        make_cluster_folds(records, pictures, "site", 5)
+        make_cluster_folds(records, images, "site", 5)
 
 
 def test_the_middle_does_not_count() -> None:
-    picture = np.full((1, 40, 40, 3), 150, dtype=np.uint8)
-    changed = picture.copy()
+    image = np.full((1, 40, 40, 3), 150, dtype=np.uint8)
+    changed = image.copy()
     changed[:, 10:30, 10:30] = 10
-    assert np.array_equal(colour_statistics(picture), colour_statistics(changed))
+    assert np.array_equal(colour_statistics(image), colour_statistics(changed))

@@ -138,7 +138,7 @@ def test_missing_file_and_unreachable_server(site: Site, tmp_path: Path) -> None
 
 
 def test_damaged_archive_leaves_no_folder(tmp_path: Path) -> None:
-    content = bytearray(archive_of("Input", {"a.jpg": b"picture" * 100}))
+    content = bytearray(archive_of("Input", {"a.jpg": b"image" * 100}))
     content[200] ^= 1
     (tmp_path / "Input.zip").write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"Input\.zip: damaged archive, removed; run again .*CRC"):
@@ -146,7 +146,7 @@ def test_damaged_archive_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def picture() -> bytes:
+def image() -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (8, 6), (200, 100, 90)).save(stream, "JPEG")
     return stream.getvalue()
@@ -160,7 +160,7 @@ def small_isic(site: Site) -> tuple[Source, ...]:
         name = f"ISIC2018_Task3_{part}_GroundTruth"
         site.files[f"{name}.zip"] = archive_of(name, {f"{name}.csv": truth})
         name = f"ISIC2018_Task3_{part}_Input"
-        site.files[f"{name}.zip"] = archive_of(name, {f"{image_id}.jpg": picture(), "LICENSE.txt": b"CC"})
+        site.files[f"{name}.zip"] = archive_of(name, {f"{image_id}.jpg": image(), "LICENSE.txt": b"CC"})
     site.files["ISIC2018_Task3_Training_LesionGroupings.csv"] = b"image,lesion_id\nISIC_1,HAM_7\n"
     return tuple(Source(name, known(content)) for name, content in site.files.items())
 
@@ -190,7 +190,7 @@ def test_command_line_says_licence_and_disk(
     output = capsys.readouterr().out
     assert "CC BY-NC 4.0" in output
     assert "6 GB of disk" in output
-    assert "2 pictures, 0 missing" in output
+    assert "2 images, 0 missing" in output
 
 
 def test_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

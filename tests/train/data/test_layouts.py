@@ -54,7 +54,7 @@ def test_both_parts_merged_and_kaggles_lower_case_copy(tmp_path: Path) -> None:
     assert [(one.image_id, CLASS_CODES[one.label]) for one in records] == [("A", "nv"), ("B", "mel")]
 
 
-def test_missing_pictures_are_reported(tmp_path: Path) -> None:
+def test_missing_images_are_reported(tmp_path: Path) -> None:
     folder = ham(tmp_path / "data", "L1,A,nv,histo,5,male,back\nL2,B,mel,histo,,,\n")
     (folder / "HAM10000_images_part_1" / "A.jpg").unlink()
     found = read_data_folder(folder)
@@ -147,7 +147,7 @@ def test_nothing_usable(tmp_path: Path) -> None:
         load_records(tmp_path)
     folder = ham(tmp_path / "data", "L1,A,nv,,,,\n")
     shutil.rmtree(folder / "HAM10000_images_part_1")
-    with pytest.raises(DataError, match=r"data: expected pictures, found none \(1 are named but missing\)"):
+    with pytest.raises(DataError, match=r"data: expected images, found none \(1 are named but missing\)"):
         load_records(folder)
 
 

@@ -36,12 +36,12 @@ def test_layout_is_that_of_ham10000(demo):
     assert sorted(files) == sorted(row["image_id"] for row in table)
     assert {path.parent.name for path in files.values()} == {"HAM10000_images_part_1", "HAM10000_images_part_2"}
     assert {row["dx"] for row in table} == set(CLASS_CODES)
-    with Image.open(files["ISIC_0000001"]) as picture:
-        assert (picture.format, picture.size, picture.mode) == ("JPEG", (600, 450), "RGB")
-        assert picture.info["comment"] == phantoms.JPEG_COMMENT
+    with Image.open(files["ISIC_0000001"]) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (600, 450), "RGB")
+        assert image.info["comment"] == phantoms.JPEG_COMMENT
 
 
-def test_some_lesions_have_several_pictures_that_differ(demo):
+def test_some_lesions_have_several_images_that_differ(demo):
     by_lesion: dict[str, list[str]] = {}
     for row in rows(demo):
         by_lesion.setdefault(row["lesion_id"], []).append(row["image_id"])
@@ -69,16 +69,16 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(demo, tmp_path)
         assert path.read_bytes() == (again / path.relative_to(demo)).read_bytes(), path.name
 
 
-def test_another_seed_gives_other_pictures():
+def test_another_seed_gives_other_images():
     assert phantoms.draw_phantom("mel", 0).tobytes() != phantoms.draw_phantom("mel", 1).tobytes()
 
 
 def test_the_same_set_is_not_drawn_twice_and_another_replaces_it(tmp_path):
     folder = phantoms.write_demo_dataset(tmp_path / "demo", 7, seed=1)
-    picture = next(folder.glob("*/*.jpg"))
-    before = picture.stat().st_mtime_ns
+    image = next(folder.glob("*/*.jpg"))
+    before = image.stat().st_mtime_ns
     phantoms.write_demo_dataset(folder, 7, seed=1)
-    assert picture.stat().st_mtime_ns == before
+    assert image.stat().st_mtime_ns == before
     phantoms.write_demo_dataset(folder, 8, seed=1)
     assert len({row["lesion_id"] for row in rows(folder)}) == 8
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]

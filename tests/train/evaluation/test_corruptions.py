@@ -12,39 +12,39 @@ from train.evaluation.robustness import balanced_sample
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.asarray(draw_phantom("mel", 3).resize((96, 96)))
 
 
-def damage(name: str, picture: np.ndarray, severity: int) -> float:
-    worse = corrupt(name, picture, severity, np.random.default_rng(1)).astype(float)
-    return float(np.abs(worse - picture).mean())
+def damage(name: str, image: np.ndarray, severity: int) -> float:
+    worse = corrupt(name, image, severity, np.random.default_rng(1)).astype(float)
+    return float(np.abs(worse - image).mean())
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_shape_type_and_seed(name, picture):
-    before = picture.copy()
-    worse = [corrupt(name, picture, 3, np.random.default_rng(7)) for _ in range(2)]
-    assert worse[0].shape == picture.shape
+def test_shape_type_and_seed(name, image):
+    before = image.copy()
+    worse = [corrupt(name, image, 3, np.random.default_rng(7)) for _ in range(2)]
+    assert worse[0].shape == image.shape
     assert worse[0].dtype == np.uint8
     np.testing.assert_array_equal(worse[0], worse[1])
-    np.testing.assert_array_equal(picture, before)
+    np.testing.assert_array_equal(image, before)
 
 
 @pytest.mark.parametrize("name", sorted(set(CORRUPTIONS) - {"saturation", "motion blur", "colour cast"}))
-def test_damage_grows_with_severity(name, picture):
-    steps = [damage(name, picture, severity) for severity in SEVERITIES]
+def test_damage_grows_with_severity(name, image):
+    steps = [damage(name, image, severity) for severity in SEVERITIES]
     assert steps[0] > 0
     assert steps == sorted(steps)
 
 
 @pytest.mark.parametrize("name", ["saturation", "motion blur", "colour cast"])
-def test_the_strongest_damage_exceeds_the_weakest(name, picture):
-    assert damage(name, picture, 5) > damage(name, picture, 1) > 0
+def test_the_strongest_damage_exceeds_the_weakest(name, image):
+    assert damage(name, image, 5) > damage(name, image, 1) > 0
 
 
 @pytest.mark.parametrize("name", ["defocus blur", "motion blur", "zoom blur"])
-def test_blur_leaves_an_even_picture_even(name):
+def test_blur_leaves_an_even_image_even(name):
     even = np.full((64, 64, 3), 120, dtype=np.uint8)
     assert np.abs(corrupt(name, even, 5, np.random.default_rng(0)).astype(int) - 120).max() <= 1
 
@@ -58,11 +58,11 @@ def test_blur_keeps_the_centre_of_a_point_in_place():
     assert (columns * blurred).sum() / blurred.sum() == pytest.approx(32, abs=0.1)
 
 
-def test_unknown_names_and_severities_are_refused(picture):
+def test_unknown_names_and_severities_are_refused(image):
     with pytest.raises(DataError, match="found 'fog'"):
-        corrupt("fog", picture, 1, np.random.default_rng(0))
+        corrupt("fog", image, 1, np.random.default_rng(0))
     with pytest.raises(DataError, match="found 6"):
-        corrupt("JPEG", picture, 6, np.random.default_rng(0))
+        corrupt("JPEG", image, 6, np.random.default_rng(0))
 
 
 def test_a_small_sample_holds_every_class():

@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime.engines import installed_engines
 from edge_runtime.imaging.views import VIEW_COUNTS, turned
-from tests.conftest import REFERENCE_BUNDLE, blob_picture
+from tests.conftest import REFERENCE_BUNDLE, blob_image
 from train.evaluation.subject import BundleSubject, SubjectFacts
 from train.evaluation.tta import AugmentedSubject
 from train.metrics.temperature import apply_temperature
@@ -23,53 +23,53 @@ class CornerSubject:
 
     facts = FACTS
 
-    def answer(self, pictures, records):
-        logits = np.zeros((len(pictures), 7))
-        logits[:, 0] = pictures[:, 0, 0, 0] / 50
+    def answer(self, images, records):
+        logits = np.zeros((len(images), 7))
+        logits[:, 0] = images[:, 0, 0, 0] / 50
         return logits
 
-    def explain(self, picture_hwc, record, class_index):
-        return picture_hwc[..., 0].astype(np.float32)
+    def explain(self, image_hwc, record, class_index):
+        return image_hwc[..., 0].astype(np.float32)
 
-    def outlier_scores(self, pictures):
+    def outlier_scores(self, images):
         return None
 
 
 def test_the_views_are_the_eight_symmetries():
-    picture = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(3, axis=3)
-    views = {turned(picture, view).tobytes() for view in range(8)}
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(3, axis=3)
+    views = {turned(image, view).tobytes() for view in range(8)}
     assert len(views) == 8
-    np.testing.assert_array_equal(turned(picture, 0), picture)
-    np.testing.assert_array_equal(turned(picture, 4)[0, :, :, 0], picture[0, :, ::-1, 0])
+    np.testing.assert_array_equal(turned(image, 0), image)
+    np.testing.assert_array_equal(turned(image, 4)[0, :, :, 0], image[0, :, ::-1, 0])
 
 
 def test_the_answer_is_the_mean_probability_over_the_corners():
-    picture = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
-    corners = picture[0, [0, 0, 3, 3], [0, 3, 0, 3], 0]
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
+    corners = image[0, [0, 0, 3, 3], [0, 3, 0, 3], 0]
     logits = np.zeros((4, 7))
     logits[:, 0] = corners / 50
     expected = apply_temperature(logits).mean(axis=0)
-    answered = apply_temperature(AugmentedSubject(CornerSubject(), 8).answer(picture, [None]))[0]
+    answered = apply_temperature(AugmentedSubject(CornerSubject(), 8).answer(image, [None]))[0]
     np.testing.assert_allclose(answered, expected, atol=1e-12)
 
 
 def test_the_title_says_so_and_the_map_is_the_upright_one():
     subject = AugmentedSubject(CornerSubject(), 8)
     assert subject.facts == dataclasses.replace(FACTS, title="made up, 8 views")
-    picture = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(subject.explain(picture, None, 0), picture[..., 0])
+    image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(subject.explain(image, None, 0), image[..., 0])
 
 
 @pytest.mark.parametrize("engine", installed_engines())
 @pytest.mark.parametrize("views", VIEW_COUNTS)
 def test_the_device_answers_as_a_checkpoint_is_evaluated(engine, views):
     """Two ways to the same number: the device's own views, and views made around a device that knows one only."""
-    pictures = np.stack([np.asarray(blob_picture(seed=seed).resize((224, 224))) for seed in range(3)])
+    images = np.stack([np.asarray(blob_image(seed=seed).resize((224, 224))) for seed in range(3)])
     single = BundleSubject(REFERENCE_BUNDLE, engine, "int8", 1)
-    around = AugmentedSubject(single, views).answer(pictures, [None] * 3)
+    around = AugmentedSubject(single, views).answer(images, [None] * 3)
     device = BundleSubject(REFERENCE_BUNDLE, engine, "int8", 1, views)
     np.testing.assert_allclose(
-        apply_temperature(device.answer(pictures, [None] * 3)), apply_temperature(around), atol=1e-9
+        apply_temperature(device.answer(images, [None] * 3)), apply_temperature(around), atol=1e-9
     )
-    moved = np.abs(apply_temperature(around) - apply_temperature(single.answer(pictures, [None] * 3))).max()
+    moved = np.abs(apply_temperature(around) - apply_temperature(single.answer(images, [None] * 3))).max()
     assert (moved > 1e-3) == (views > 1)  # the views differ, so the agreement means something

@@ -28,8 +28,8 @@ def test_growth_is_measured_in_a_process_for_each_size(
     flags = ["--architecture", "mobilenet_v3_small", "--image-size", "32", "--batch-size", "2", "--rounds", "1"]
     assert main([*flags, "--steps", "1", "--threads", "1", "--cache-folder", str(tmp_path)]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("4 pictures: loop ")
-    assert second.startswith("8 pictures: loop ")
+    assert first.startswith("4 images: loop ")
+    assert second.startswith("8 images: loop ")
     assert "peak memory " in second
 
 

@@ -11,25 +11,25 @@ from train.learning.distillation import Teacher
 
 
 class Corner(nn.Module):
-    """Answers with the upper left pixel, times a factor, as logits: every symmetry of a picture has another one."""
+    """Answers with the upper left pixel, times a factor, as logits: every symmetry of an image has another one."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
         self.head = SimpleNamespace(metadata_size=0)
 
-    def forward(self, pictures: Tensor, metadata: None) -> Tensor:
-        return pictures[:, :, 0, 1] * self.factor
+    def forward(self, images: Tensor, metadata: None) -> Tensor:
+        return images[:, :, 0, 1] * self.factor
 
 
 def test_drawn_answers_are_in_the_mean_those_of_all_teachers_and_views() -> None:
-    pictures = torch.rand(3, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 4
+    images = torch.rand(3, 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 4
     models = (Corner(1.0), Corner(-2.0))
     drawn = Teacher(models, temperature=1.0, weight=1.0, drawn=True)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)
-    answers = torch.stack([drawn.probabilities(pictures, None, generator) for _ in range(4000)])
+    answers = torch.stack([drawn.probabilities(images, None, generator) for _ in range(4000)])
 
-    flips = [pictures, pictures.flip(3), pictures.flip(2), pictures.flip(2, 3)]
+    flips = [images, images.flip(3), images.flip(2), images.flip(2, 3)]
     views = [view for flip in flips for view in (flip, flip.transpose(2, 3))]
     expected = torch.stack([model(view, None).softmax(1) for view in views for model in models]).mean(0)
     assert torch.allclose(answers.mean(0), expected, atol=0.02)

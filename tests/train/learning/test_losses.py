@@ -69,7 +69,7 @@ def test_absent_class_has_no_weight() -> None:
     assert weights[2:].sum() == 0
 
 
-def test_shuffled_epochs_visit_each_picture_once() -> None:
+def test_shuffled_epochs_visit_each_image_once() -> None:
     batches = epoch_batches(LABELS, 9, seed=0, epoch=0)
     visited = np.concatenate(batches)
     assert len(visited) == len(set(visited)) == len(LABELS) // 9 * 9
@@ -84,6 +84,6 @@ def test_balanced_drawing_evens_out_the_classes() -> None:
     assert np.abs(shares - 1 / 7).max() < 0.02
 
 
-def test_fewer_pictures_than_a_batch() -> None:
+def test_fewer_images_than_a_batch() -> None:
     (batch,) = epoch_batches(np.zeros(5, dtype=np.int64), 32, 0, 0)
     assert sorted(batch) == [0, 1, 2, 3, 4]

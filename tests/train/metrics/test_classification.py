@@ -59,7 +59,7 @@ def test_class_metrics_agree_with_scikit_learn(answers):
         assert one.average_precision == pytest.approx(average_precision, abs=1e-9)
 
 
-def test_a_class_without_pictures_has_no_sensitivity_and_does_not_count():
+def test_a_class_without_images_has_no_sensitivity_and_does_not_count():
     probabilities = np.eye(7)[[5, 5, 4, 6]]
     truth = np.array([5, 5, 4, 5])
     by_code = {one.code: one for one in metrics.class_metrics(truth, probabilities)}
@@ -77,7 +77,7 @@ def test_calibration_error_of_a_hand_worked_case():
     assert metrics.expected_calibration_error(truth, probabilities) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
 
 
-def test_calibration_bins_hold_every_picture_once(answers):
+def test_calibration_bins_hold_every_image_once(answers):
     truth, probabilities = answers
     bins = metrics.calibration_bins(truth, probabilities)
     assert len(bins) == metrics.CALIBRATION_BINS
@@ -109,7 +109,7 @@ def test_malignant_group_is_akiec_bcc_mel():
 @pytest.mark.parametrize(
     ("truth", "probabilities", "message"),
     [
-        (np.zeros(0, dtype=int), np.zeros((0, 7)), "at least one picture"),
+        (np.zeros(0, dtype=int), np.zeros((0, 7)), "at least one image"),
         (np.zeros(2, dtype=int), np.zeros((3, 7)), "expected truth"),
         (np.zeros(2, dtype=int), np.zeros((2, 6)), "expected truth"),
         (np.zeros(1, dtype=int), np.full((1, 7), np.nan), "finite"),

@@ -39,7 +39,7 @@ def test_weights_of_one_give_the_plain_figures():
         assert figures[f"malignancy_sensitivity/{specificity:.2f}"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_whole_weights_equal_scikit_learn_on_repeated_pictures():
+def test_whole_weights_equal_scikit_learn_on_repeated_images():
     truth, probabilities = draw(200, 1)
     weights = np.random.default_rng(2).integers(0, 4, (3, 200)).astype(float)
     figures = weighted_figures(truth, probabilities, weights)
@@ -63,7 +63,7 @@ def test_whole_weights_equal_scikit_learn_on_repeated_pictures():
             assert figures[f"average_precision/{code}"][row] == pytest.approx(precision, abs=1e-9)
 
 
-def test_pictures_of_one_lesion_are_drawn_together():
+def test_images_of_one_lesion_are_drawn_together():
     weights = lesion_weights(["a", "b", "a", "c"], 50, np.random.default_rng(0))
     assert (weights[:, 0] == weights[:, 2]).all()
     lesions = weights[:, 0] + weights[:, 1] + weights[:, 3]
@@ -116,7 +116,7 @@ def test_paired_change_of_a_model_to_itself_is_nothing():
 def test_paired_intervals_are_narrower_than_what_two_models_alone_allow():
     truth, probabilities = draw(400, 4)
     other = probabilities.copy()
-    other[:8] = np.roll(other[:8], 1, axis=1)  # eight pictures of 400 are answered otherwise
+    other[:8] = np.roll(other[:8], 1, axis=1)  # eight images of 400 are answered otherwise
     lesions = [f"L{index}" for index in range(400)]
     changes = paired_intervals(truth, other, probabilities, lesions)
     own = bootstrap_intervals(truth, probabilities, lesions)["accuracy"]

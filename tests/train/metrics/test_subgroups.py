@@ -1,4 +1,4 @@
-"""Every picture is in exactly one group of each attribute, and a group's figures are those of its pictures alone."""
+"""Every image is in exactly one group of each attribute, and a group's figures are those of its images alone."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def case():
     return records, truth, apply_temperature(logits)
 
 
-def test_every_picture_is_counted_once_per_attribute(case):
+def test_every_image_is_counted_once_per_attribute(case):
     table = subgroup_table(*case, replicates=10)
     for attribute in ("sex", "age", "site"):
-        assert sum(row.pictures for row in table if row.attribute == attribute) == 120
+        assert sum(row.images for row in table if row.attribute == attribute) == 120
         assert sum(row.malignant for row in table if row.attribute == attribute) == np.isin(case[1], [0, 1, 4]).sum()
 
 
-def test_a_group_has_the_figures_of_its_own_pictures(case):
+def test_a_group_has_the_figures_of_its_own_images(case):
     records, truth, probabilities = case
     row = next(row for row in subgroup_table(*case, replicates=10) if row.value == "female")
     members = np.array([record.sex == "female" for record in records])

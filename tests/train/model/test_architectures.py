@@ -31,12 +31,12 @@ def test_equals_torchvision(name: str, tmp_path: Path) -> None:
     report = initialise(model, str(tmp_path / "weights.pth"))
     assert report.random == ()
     assert report.unused == ()
-    pictures = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        feature_map = model.features(pictures)
+        feature_map = model.features(images)
         assert feature_map.ndim == 4
-        assert torch.allclose(model.head(feature_map), network(pictures), atol=1e-5)
-        assert torch.equal(model(pictures), model.head(feature_map))
+        assert torch.allclose(model.head(feature_map), network(images), atol=1e-5)
+        assert torch.equal(model(images), model.head(feature_map))
     assert model.head.pooled_linear == (not name.startswith("mobilenet"))
 
 
@@ -51,7 +51,7 @@ def test_partial_file_says_what_it_filled(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["features.layer4.1.conv1.weight"], before)
     assert {name.split(".")[2] for name in report.random if name.startswith("features.layer4")} == {"1"}
     assert report.summary() == (
-        f"initial weights: {len(partial)} tensors from {tmp_path / 'partial.pth'}; learnt from scratch: "
+        f"initial weights: {len(partial)} tensors from {tmp_path / 'partial.pth'}; learned from scratch: "
         "features.layer4.1.conv1, features.layer4.1.bn1, features.layer4.1.conv2, features.layer4.1.bn2, "
         "head.classifier; not used: features.extra"
     )
@@ -108,15 +108,15 @@ def test_unknown_architecture() -> None:
 
 def test_metadata_is_evidence_and_may_be_absent() -> None:
     model = build_model("tiny", metadata_size=5).eval()
-    pictures = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     zeros = torch.zeros(2, 5)
-    assert torch.equal(model(pictures), model(pictures, zeros))
-    assert not torch.equal(model(pictures), model(pictures, zeros + 1))
+    assert torch.equal(model(images), model(images, zeros))
+    assert not torch.equal(model(images), model(images, zeros + 1))
 
 
 def test_normalise_is_imagenets() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3), dtype=np.uint8)
-    expected = (pictures / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    result = normalise(torch.from_numpy(pictures))
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 3), dtype=np.uint8)
+    expected = (images / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    result = normalise(torch.from_numpy(images))
     assert result.dtype == torch.float32
     assert np.allclose(result.numpy(), expected.transpose(0, 3, 1, 2), atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 
 from edge_runtime.errors import DataError
-from train.evaluation.non_lesions import other_pictures
+from train.evaluation.non_lesions import other_images
 from train.model.architectures import build_model
 from train.model.outlier_score import (
     HeadWithOutlierScore,
@@ -23,7 +23,7 @@ CHANNELS = 24
 
 @pytest.fixture(scope="module")
 def features() -> np.ndarray:
-    """Correlated features of 3,000 made-up training pictures."""
+    """Correlated features of 3,000 made-up training images."""
     generator = np.random.default_rng(0)
     mixing = generator.normal(size=(CHANNELS, CHANNELS)) * np.geomspace(9, 0.4, CHANNELS)
     return generator.normal(size=(3000, CHANNELS)) @ mixing.T + 5
@@ -40,7 +40,7 @@ def test_with_all_directions_it_is_the_mahalanobis_distance(features):
     np.testing.assert_allclose(scores_of(score, features[:200]), expected, rtol=1e-3)
 
 
-def test_pictures_like_those_learnt_from_score_about_one(features):
+def test_images_like_those_learned_from_score_about_one(features):
     score = fit_outlier_score(features, components=8)
     assert scores_of(score, features).mean() == pytest.approx(1, abs=0.1)
     assert scores_of(score, features).min() >= 0
@@ -50,13 +50,13 @@ def test_it_sees_what_no_single_feature_shows():
     """A point inside every feature's range, but off the plane that the features lie in."""
     generator = np.random.default_rng(3)
     plane = np.linalg.qr(generator.normal(size=(CHANNELS, 5)))[0]
-    learnt = 20 + 3 * generator.normal(size=(2000, 5)) @ plane.T + 0.1 * generator.normal(size=(2000, CHANNELS))
+    learned = 20 + 3 * generator.normal(size=(2000, 5)) @ plane.T + 0.1 * generator.normal(size=(2000, CHANNELS))
     away = generator.normal(size=CHANNELS)
     away -= plane @ (plane.T @ away)
     odd = 20 + 1.5 * away / np.linalg.norm(away)
-    assert ((learnt.min(axis=0) < odd) & (odd < learnt.max(axis=0))).all()
-    score = fit_outlier_score(learnt, components=5)
-    assert scores_of(score, odd[None])[0] > 2 * scores_of(score, learnt).max()
+    assert ((learned.min(axis=0) < odd) & (odd < learned.max(axis=0))).all()
+    score = fit_outlier_score(learned, components=5)
+    assert scores_of(score, odd[None])[0] > 2 * scores_of(score, learned).max()
 
 
 def test_brightness_of_the_features_does_not_matter(features):
@@ -95,17 +95,17 @@ def test_a_score_survives_its_state_dict(features):
     np.testing.assert_array_equal(scores_of(score, features), scores_of(again, features))
 
 
-def test_too_few_pictures_are_refused():
-    with pytest.raises(DataError, match="2 pictures or more"):
+def test_too_few_images_are_refused():
+    with pytest.raises(DataError, match="2 images or more"):
         fit_outlier_score(np.zeros((1, 4)))
 
 
-def test_other_pictures_are_of_the_asked_size_and_repeatable():
+def test_other_images_are_of_the_asked_size_and_repeatable():
     lesions = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    first, second = (other_pictures(32, lesions) for _ in range(2))
+    first, second = (other_images(32, lesions) for _ in range(2))
     assert {"everyday photos", "text", "noise", "blank", "ruined lesions"} <= set(first)
-    for kind, pictures in first.items():
-        assert pictures.shape[1:] == (32, 32, 3), kind
-        assert pictures.dtype == np.uint8
-        np.testing.assert_array_equal(pictures, second[kind])
+    for kind, images in first.items():
+        assert images.shape[1:] == (32, 32, 3), kind
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images, second[kind])
     assert len(first["ruined lesions"]) == 6

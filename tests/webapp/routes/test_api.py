@@ -15,7 +15,7 @@ from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.engines import usable_variants
 from edge_runtime.imaging.overlay import render_overlay
-from tests.conftest import TINY_BUNDLE, blob_picture, encoded
+from tests.conftest import TINY_BUNDLE, blob_image, encoded
 from tests.webapp.conftest import form
 
 
@@ -61,10 +61,10 @@ def test_explain_map_has_numbers_and_no_overlay(client: FlaskClient, jpeg: bytes
 
 
 def test_picture_adds_what_the_model_saw(client: FlaskClient) -> None:
-    deep = encoded(blob_picture(300, 200), "TIFF")
+    deep = encoded(blob_image(300, 200), "TIFF")
     answer = client.post("/api/v1/predict", **form(deep, picture="1")).get_json()
     seen = Image.open(io.BytesIO(base64.b64decode(answer["picture"].partition(",")[2])))
-    expected = blob_picture(300, 200).resize((224, 224), Image.Resampling.BILINEAR)
+    expected = blob_image(300, 200).resize((224, 224), Image.Resampling.BILINEAR)
     assert np.array_equal(np.asarray(seen), np.asarray(expected))
 
 
@@ -82,7 +82,7 @@ def test_options_may_come_in_the_query_string(client: FlaskClient, jpeg: bytes) 
 
 
 def test_batch_answers_in_order_and_survives_an_unusable_picture(client: FlaskClient, jpeg: bytes) -> None:
-    other = encoded(blob_picture(seed=1))
+    other = encoded(blob_image(seed=1))
     results = client.post("/api/v1/predict/batch", **form(jpeg, b"no picture", other)).get_json()["results"]
     assert [result["image"] for result in results] == ["lesion-0.jpg", "lesion-1.jpg", "lesion-2.jpg"]
     assert results[1] == {
@@ -137,7 +137,7 @@ def test_refusal_of_a_truncated_picture(client: FlaskClient, jpeg: bytes) -> Non
 
 @pytest.mark.parametrize("kind", ["GIF", "ICO", "PPM"])
 def test_refusal_of_other_formats(client: FlaskClient, kind: str) -> None:
-    found = refusal(client, **form(encoded(blob_picture(48, 48), kind)))
+    found = refusal(client, **form(encoded(blob_image(48, 48), kind)))
     assert found == (422, "expected one of JPEG, PNG, WEBP, BMP, TIFF, found something else")
 
 
