@@ -35,11 +35,11 @@ _AGE_MEAN_AND_DEVIATION = {
 _SITES = {
     "akiec": ("face", "face", "scalp", "hand", "upper extremity", "ear"),
     "bcc": ("face", "back", "back", "chest", "neck", "upper extremity"),
-    "bkl": ("back", "face", "backbone", "chest", "abdomen", "upper extremity"),
-    "df": ("lower extremity", "lower extremity", "lower extremity", "upper extremity", "backbone"),
-    "mel": ("back", "back", "lower extremity", "upper extremity", "chest", "backbone"),
-    "nv": ("back", "backbone", "abdomen", "lower extremity", "chest", "foot"),
-    "vasc": ("backbone", "abdomen", "back", "chest", "lower extremity", "neck"),
+    "bkl": ("back", "face", "trunk", "chest", "abdomen", "upper extremity"),
+    "df": ("lower extremity", "lower extremity", "lower extremity", "upper extremity", "trunk"),
+    "mel": ("back", "back", "lower extremity", "upper extremity", "chest", "trunk"),
+    "nv": ("back", "trunk", "abdomen", "lower extremity", "chest", "foot"),
+    "vasc": ("trunk", "abdomen", "back", "chest", "lower extremity", "neck"),
 }
 _CONFIRMATION = {
     "akiec": ("histo",),
