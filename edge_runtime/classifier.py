@@ -21,7 +21,7 @@ from edge_runtime.bundle.manifest import Manifest, read_manifest
 from edge_runtime.engines import backend, variant_read_by
 from edge_runtime.errors import DermedgeError, EngineError, ImageError
 from edge_runtime.imaging.preprocessing import load_image_hwc
-from edge_runtime.imaging.views import VIEW_COUNTS, turned
+from edge_runtime.imaging.views import VIEW_COUNTS, apply_symmetry
 from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Classifier:
             ]
         started = perf_counter()
         batch_nhwc = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
-        others = [self._features({"image_nhwc": turned(batch_nhwc, view)}) for view in range(1, self.views)]
+        others = [self._features({"image_nhwc": apply_symmetry(batch_nhwc, view)}) for view in range(1, self.views)]
         feature_map = self._features({"image_nhwc": batch_nhwc})["feature_map"]
         featured = perf_counter()
         head_inputs: dict[str, Any] = {"feature_map": feature_map, **self._patient_input(patient, len(images))}

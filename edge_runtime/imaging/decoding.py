@@ -1,7 +1,7 @@
 """Bytes of an image → upright RGB, and every way in which that can fail.
 
-The parser is chosen by the file's first bytes, and only that one is imported and run: JPEG, PNG, WebP, BMP, TIFF, and
-HEIC where ``pillow-heif`` is installed. Of an animation or a file of several pages the first image counts.
+The decoder is chosen by the file's content (:mod:`edge_runtime.imaging.formats`), and only that one is imported and
+run. Of an animation or a file of several pages the first image counts.
 """
 
 from __future__ import annotations
@@ -16,15 +16,10 @@ import numpy as np
 from PIL import Image
 
 from edge_runtime.errors import ImageError
+from edge_runtime.imaging.formats import identify_format, refusal_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""The parsers that are always there; HEIC is the optional sixth."""
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
-"""File name endings, lower case, that folder mode picks up."""
 
 MAX_PIXELS = 100_000_000
 """Images with more pixels are refused before they are decoded."""
@@ -32,15 +27,6 @@ MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
 """Larger files are refused unread."""
 
-_PARSERS = {
-    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
-    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
-    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
-    "HEIC": ("pillow_heif", "HeifImageFile"),
-}
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
 
 # Pillow warns about odd metadata and near-bombs; what matters of that is refused below, in words and by name. A filter
@@ -86,23 +72,6 @@ def describe_source(source: Any) -> str:
     raise TypeError(f"expected a path, bytes, PIL image or array, found {type(source).__name__}")
 
 
-def recognise_format(data: bytes) -> str | None:
-    """Return which of the accepted formats the first bytes of a file announce, or ``None``."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data.startswith(b"BM"):
-        return "BMP"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF"
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-        return "HEIC"
-    return None
-
-
 def _open(source: Any, name: str) -> Image.Image:
     data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else _read_file(source, name)
     if not data:
@@ -112,14 +81,13 @@ def _open(source: Any, name: str) -> Image.Image:
 
 
 def _find_parser(data: bytes, name: str) -> Any:
-    found = recognise_format(data)
-    if found is None:
-        raise ImageError(f"{name}: expected one of {', '.join(ALLOWED_FORMATS)}, found something else")
-    module, class_name = _PARSERS[found]
-    try:
-        return getattr(import_module(module), class_name)
-    except ImportError:
-        raise ImageError(f"{name}: is a HEIC image, which needs the package pillow-heif") from None
+    image_format = identify_format(data)
+    refusal = refusal_of(image_format)
+    if refusal is not None:
+        raise ImageError(f"{name}: {refusal}")
+    assert image_format is not None and image_format.decoder is not None
+    module, class_name = image_format.decoder
+    return getattr(import_module(module), class_name)
 
 
 def _read_file(source: Any, name: str) -> bytes:

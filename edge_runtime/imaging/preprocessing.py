@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from edge_runtime.imaging.decoding import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, describe_source
+from edge_runtime.imaging.decoding import MAX_PIXELS, decode_image, describe_source
+from edge_runtime.imaging.formats import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,6 +1,6 @@
-"""The views of test-time augmentation: a dermatoscope has no up or down, so a turned image is as good an image.
+"""The views of test-time augmentation: a dermatoscope has no up or down, so every symmetry of an image is as good.
 
-One definition for the device and for ``train.evaluate``: the answer is the mean of the views' probabilities.
+One definition for the device and for ``train.evaluate``: the prediction is the mean of the views' probabilities.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VIEW_COUNTS = (1, 4, 8)
-"""The upright image alone, its four quarter turns, or all eight symmetries of the square."""
+"""The upright image alone, its four rotations, or all eight symmetries of the square."""
 
 
-def turned(images_nhwc: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
-    """Return square images (N, H, H, 3) turned by ``view % 4`` quarters, mirrored for ``view`` from 4 on."""
-    views = np.rot90(images_nhwc, view % 4, axes=(1, 2))
-    return np.ascontiguousarray(views[:, :, ::-1] if view >= 4 else views)
+def apply_symmetry(batch_nhwc: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    """Return square images (N, H, H, 3) rotated by ``index % 4`` × 90°, then flipped left to right if ``index`` ≥ 4."""
+    rotated = np.rot90(batch_nhwc, index % 4, axes=(1, 2))
+    return np.ascontiguousarray(rotated[:, :, ::-1] if index >= 4 else rotated)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edge_runtime.errors import ImageError
-from edge_runtime.imaging.decoding import IMAGE_SUFFIXES
+from edge_runtime.imaging.formats import IMAGE_SUFFIXES
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 

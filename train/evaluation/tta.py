@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.imaging.views import turned
+from edge_runtime.imaging.views import apply_symmetry
 from train.data.records import LesionRecord
 from train.evaluation.subject import Subject
 from train.metrics.temperature import apply_temperature
@@ -31,7 +31,7 @@ class AugmentedSubject:
 
     def answer(self, images: NDArray[np.uint8], records: Sequence[LesionRecord]) -> NDArray[np.float64]:
         """See :class:`train.evaluation.subject.Subject`."""
-        answers = [self.subject.answer(turned(images, view), records) for view in range(self.views)]
+        answers = [self.subject.answer(apply_symmetry(images, view), records) for view in range(self.views)]
         probabilities = np.mean([apply_temperature(logits) for logits in answers], axis=0)
         return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 

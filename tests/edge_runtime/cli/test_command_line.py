@@ -13,6 +13,7 @@ from PIL import Image
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.cli.main import main
 from edge_runtime.engines import installed_engines
+from edge_runtime.imaging.formats import refusal_of
 from tests.conftest import REPOSITORY
 
 ENGINE = installed_engines()[0]
@@ -33,7 +34,7 @@ def test_json_lines(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> No
     assert finished.returncode == 1
     assert lines[0] == {
         "image": str(damaged),
-        "error": f"{damaged}: expected one of JPEG, PNG, WEBP, BMP, TIFF, found something else",
+        "error": f"{damaged}: {refusal_of(None)}",
     }
     assert [Path(line["image"]).name for line in lines[1:]] == [f"lesion-{number}.jpg" for number in range(6)]
     answer = lines[1]

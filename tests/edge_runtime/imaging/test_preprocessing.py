@@ -224,12 +224,14 @@ def test_missing_file() -> None:
 
 
 def test_not_a_image() -> None:
-    with pytest.raises(ImageError, match="<bytes>: expected one of JPEG, PNG, WEBP, BMP, TIFF, found something else"):
+    with pytest.raises(
+        ImageError, match=r"<bytes>: expected one of JPEG, PNG, WebP, BMP, TIFF.*, found an SVG drawing"
+    ):
         load_image_hwc(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
 def test_a_format_that_is_not_enabled() -> None:
-    with pytest.raises(ImageError, match="expected one of JPEG"):
+    with pytest.raises(ImageError, match=r"expected one of JPEG.*, found a GIF image"):
         load_image_hwc(encoded(blob_image().quantize(16), "GIF"))
 
 

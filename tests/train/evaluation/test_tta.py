@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.engines import installed_engines
-from edge_runtime.imaging.views import VIEW_COUNTS, turned
+from edge_runtime.imaging.views import VIEW_COUNTS, apply_symmetry
 from tests.conftest import REFERENCE_BUNDLE, blob_image
 from train.evaluation.subject import BundleSubject, SubjectFacts
 from train.evaluation.tta import AugmentedSubject
@@ -37,10 +37,10 @@ class CornerSubject:
 
 def test_the_views_are_the_eight_symmetries():
     image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(3, axis=3)
-    views = {turned(image, view).tobytes() for view in range(8)}
+    views = {apply_symmetry(image, view).tobytes() for view in range(8)}
     assert len(views) == 8
-    np.testing.assert_array_equal(turned(image, 0), image)
-    np.testing.assert_array_equal(turned(image, 4)[0, :, :, 0], image[0, :, ::-1, 0])
+    np.testing.assert_array_equal(apply_symmetry(image, 0), image)
+    np.testing.assert_array_equal(apply_symmetry(image, 4)[0, :, :, 0], image[0, :, ::-1, 0])
 
 
 def test_the_answer_is_the_mean_probability_over_the_corners():
