@@ -1,7 +1,7 @@
-"""From an image to a calibrated answer: ``Classifier.load(bundle)`` → ``classifier.predict(image)`` → ``Prediction``.
+"""From an image to calibrated probabilities: ``Classifier.load(bundle).predict(image)`` → ``Prediction``.
 
-The device has no architecture-specific code. It runs ``features`` once, then ``head`` for the answer and, when asked,
-``explain`` for the map, all from one variant of the bundle.
+The device has no architecture-specific code. It runs ``features`` once, then ``head`` for the prediction and, on
+request, ``explain`` for the class-activation map, all from one variant of the bundle.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from edge_runtime.bundle.location import find_bundle, read_variant_files
 from edge_runtime.bundle.manifest import Manifest, read_manifest
 from edge_runtime.engines import backend, variant_read_by
 from edge_runtime.errors import DermedgeError, EngineError, ImageError
-from edge_runtime.imaging.preprocessing import load_image_hwc
+from edge_runtime.imaging.preprocessing import MAX_PIXELS, load_image_hwc
 from edge_runtime.imaging.views import VIEW_COUNTS, apply_symmetry
+from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle.patient import PatientMetadata
 
-__all__ = ["DEMO_WARNING", "Classifier", "Prediction", "available_processors", "calibrated_probabilities"]
+__all__ = ["DEMO_WARNING", "Classifier", "Prediction", "calibrated_probabilities"]
 
 
 class Classifier:
@@ -41,8 +42,17 @@ class Classifier:
     """
 
     def __init__(
-        self, bundle: Path, manifest: Manifest, engine: str, precision: str, threads: int, replicas: int, views: int = 1
-    ):
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        *,
+        engine: str,
+        precision: str,
+        threads: int,
+        replicas: int = 1,
+        views: int = 1,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         module = backend(engine)
         files = read_variant_files(bundle, manifest, variant_read_by(engine, precision))
         self.bundle = bundle
@@ -52,6 +62,7 @@ class Classifier:
         self.threads = threads
         self.replicas = replicas
         self.views = views
+        self.max_pixels = max_pixels
         self._module = module
         self._explain_data = files["explain"]
         self._explain_lock = Lock()
@@ -70,19 +81,22 @@ class Classifier:
         threads: int | None = None,
         replicas: int = 1,
         views: int = 1,
+        max_pixels: int | None = None,
     ) -> Classifier:
         """Load a bundle: ``bundle`` or, if ``None``, what :func:`edge_runtime.bundle.location.find_bundle` finds.
 
-        ``engine`` is ``"onnx"``, ``"tflite"``, ``"openvino"`` (which reads the ONNX graphs) or ``"auto"`` (the fastest
-        of the installed ones here, measured once and remembered).
-        ``threads`` are the engine's for one prediction (default: all processors); ``replicas`` is how many
-        predictions run at the same time at most. ``views`` of 4 or 8 answers with the mean probabilities over the
-        image's quarter turns, or all its symmetries, in as many times the time; map and outlier score stay those of
-        the upright image. Raises :class:`BundleError` or :class:`EngineError`.
+        ``engine`` is ``"onnx"``, ``"tflite"``, ``"openvino"`` (which reads the ONNX graphs) or ``"auto"``: the fastest
+        installed one, measured once on this machine and remembered.
+        ``threads`` is the number of engine threads for one prediction (default: all CPUs); ``replicas`` is the largest
+        number of predictions that run at the same time. With ``views`` of 4 or 8 the probabilities are the mean over
+        the image's four rotations or all eight symmetries, at 4 or 8 times the cost; class-activation map and outlier
+        score stay those of the upright image. Images of more than ``max_pixels`` (default:
+        :data:`edge_runtime.imaging.preprocessing.MAX_PIXELS`) are refused before they are decoded.
+        Raises :class:`BundleError` or :class:`EngineError`.
         """
         folder = find_bundle(bundle)
         manifest = read_manifest(folder)
-        thread_count = threads if threads is not None else available_processors()
+        thread_count = threads if threads is not None else available_cpus()
         if thread_count < 1 or replicas < 1:
             raise EngineError(f"expected at least one thread and replica, found {thread_count} and {replicas}")
         if views not in VIEW_COUNTS:
@@ -91,7 +105,16 @@ class Classifier:
             from edge_runtime.engines.selection import choose_engine
 
             engine = choose_engine(folder, manifest, precision, thread_count)
-        return cls(folder, manifest, engine, precision, thread_count, replicas, views)
+        return cls(
+            folder,
+            manifest,
+            engine=engine,
+            precision=precision,
+            threads=thread_count,
+            replicas=replicas,
+            views=views,
+            max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        )
 
     def __enter__(self) -> Classifier:
         return self
@@ -100,7 +123,7 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """Release the engine. A closed classifier cannot predict any more."""
+        """Release the engine. A closed classifier can no longer predict."""
         self._features = self._head = self._explain = self._closed
 
     @staticmethod
@@ -133,8 +156,8 @@ class Classifier:
     ) -> list[Prediction]:
         """Classify several images in one call of the engine, in order; the first unusable one raises.
 
-        Takes what :meth:`predict` takes; all images are of the same ``patient``. TFLite graphs take one image at
-        a time and are called for each.
+        ``sources`` are what :meth:`predict` takes; all images are of the same ``patient``. Engines whose graphs take
+        one image at a time (TFLite, OpenVINO) are called once per image.
         """
         decoded = [self._decode(source) for source in sources]
         if not decoded:
@@ -145,7 +168,7 @@ class Classifier:
     def predict_many(
         self, sources: Iterable[Any], *, batch: int = 1, **options: Any
     ) -> Iterator[tuple[Any, Prediction | DermedgeError]]:
-        """Classify any number of images on ``replicas`` threads; yield ``(source, answer or error)`` in order.
+        """Classify any number of images on ``replicas`` threads; yield ``(source, prediction or error)`` in order.
 
         Decoding runs in parallel with inference. At most four batches per replica are in memory, however long
         ``sources`` is. ``options`` are those of :meth:`predict`.
@@ -170,7 +193,7 @@ class Classifier:
 
     def _decode(self, source: Any) -> tuple[NDArray[np.uint8], float]:
         started = perf_counter()
-        image_hwc = load_image_hwc(source, self.manifest.input.size)
+        image_hwc = load_image_hwc(source, self.manifest.input.size, max_pixels=self.max_pixels)
         return image_hwc, 1e3 * (perf_counter() - started)
 
     def _classify(
@@ -197,16 +220,16 @@ class Classifier:
         if others:
             logits = [self._head({**head_inputs, **other})["logits"] for other in others]
             probabilities = np.mean([probabilities, *map(calibrated_probabilities, logits)], axis=0)
-        answered = perf_counter()
+        predicted = perf_counter()
         timing_ms = {
             "features": 1e3 * (featured - started) / len(images),
-            "head": 1e3 * (answered - featured) / len(images),
+            "head": 1e3 * (predicted - featured) / len(images),
         }
         explained = [explain_class or CLASS_CODES[index] for index in probabilities.argmax(axis=1)]
         maps: Any = [None] * len(images)
         if explain or explain_class is not None:
             maps = self._class_activation_maps(head_inputs, explained)
-            timing_ms["explain"] = 1e3 * (perf_counter() - answered) / len(images)
+            timing_ms["explain"] = 1e3 * (perf_counter() - predicted) / len(images)
         return [
             self._prediction(
                 image_hwc,
@@ -253,7 +276,7 @@ class Classifier:
         thresholds = self.manifest.thresholds
         limit = thresholds.not_lesion_above
         if limit is not None and outlier_score is not None and not outlier_score <= limit:  # also when it is NaN
-            return "not_a_lesion_image", ("this does not look like a dermatoscopic image",)
+            return "not_a_lesion_image", ("this does not look like a dermoscopic image",)
         if thresholds.not_sure_below is not None and confidence < thresholds.not_sure_below:
             return "not_sure", (f"not sure: confidence is below {thresholds.not_sure_below:.2f}",)
         return "diagnosis", ()
@@ -279,10 +302,3 @@ class Classifier:
         from edge_runtime.bundle.patient import encode_patient
 
         return {"metadata": np.repeat(encode_patient(patient, specification)[np.newaxis], count, axis=0)}
-
-
-def available_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What an answer is: calibrated probabilities, a verdict, and where and how fast it was made."""
+"""What a prediction is: calibrated probabilities, a verdict, and how, where and how fast it was made."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from edge_runtime.errors import EngineError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEMO_WARNING = "demo model: trained on generated phantoms, not on patients; its answers mean nothing medically"
-
-VERDICTS = ("diagnosis", "not_sure", "not_a_lesion_image")
+DEMO_WARNING = "demo model: trained on generated phantoms, not on patients; its predictions have no medical meaning"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image.
+    """The prediction for one image.
 
     ``probabilities`` are calibrated, finite and sum to one, in class order. ``verdict`` is ``"diagnosis"``,
-    ``"not_sure"`` (confidence under the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
-    class in any case. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, if asked,
-    ``explain``. ``image_hwc`` is what the graph saw, uint8 (size, size, 3); ``class_activation_map`` is float32
-    (rows, columns), non-negative, for ``explained_class``. ``outlier_score`` is how unlike a dermatoscopic image the
-    image is, ``None`` where the model has no such score. ``views`` is over how many views the probabilities are
-    averaged, 1 without test-time augmentation.
+    ``"not_sure"`` (confidence below the bundle's threshold) or ``"not_a_lesion_image"``; ``label`` is the most probable
+    class whatever the verdict. ``timing_ms`` holds milliseconds for ``decode``, ``features``, ``head`` and, on request,
+    ``explain``. ``image_hwc`` is the graph's input, uint8 (size, size, 3); ``class_activation_map`` is float32
+    (rows, columns), non-negative, for ``explained_class``. ``outlier_score`` is higher the less the image looks like a
+    dermoscopic image, ``None`` where the model has no such score. ``views`` is the number of views whose probabilities
+    were averaged, 1 without test-time augmentation.
     """
 
     label: str
@@ -49,9 +47,9 @@ class Prediction:
         return self.probabilities[self.label]
 
     def to_json(self, image: str | None = None) -> dict[str, Any]:
-        """Return the object that ``--json`` and the web app answer with, ready for ``json.dumps``.
+        """Return the object that ``--json`` prints and the web API returns, ready for ``json.dumps``.
 
-        ``views`` is in it only where there are several.
+        It has the key ``views`` only where there are several.
         """
         several = {"views": self.views} if self.views > 1 else {}
         return {

@@ -21,9 +21,10 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from edge_runtime.classifier import Classifier, available_processors
+from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError, run_command_line
 from edge_runtime.imaging.preprocessing import IMAGE_SUFFIXES
+from edge_runtime.machine import available_cpus
 from tools.hostile_bodies import FORM_TYPE, form_body
 from tools.server_process import ServerProcess, server_process
 from webapp.samples import SAMPLES_FOLDER
@@ -100,7 +101,7 @@ def report(rounds: list[Round], memory: list[float], as_json: bool) -> tuple[flo
         "requests": len(latencies),
         "memory_mib_after_first_round": round(memory[0]),
         "memory_mib_at_the_end": round(memory[-1]),
-        "processors": available_processors(),
+        "processors": available_cpus(),
     }
     if as_json:
         print(json.dumps(figures))
@@ -143,7 +144,7 @@ def main() -> int:
         engine=arguments.engine,
         precision=arguments.precision,
         threads=1,
-        replicas=available_processors(),
+        replicas=available_cpus(),
     )
     rounds, memory = [], []
     with server_process(*flags) as server, loaded as classifier:

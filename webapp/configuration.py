@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.classifier import available_processors
+from edge_runtime.machine import available_cpus
 
 MEBIBYTE = 1024 * 1024
 
@@ -40,7 +40,7 @@ class WebConfiguration:
     @property
     def simultaneous_predictions(self) -> int:
         """How many predictions run at once: ``concurrency``, or what fills the processors without oversubscribing."""
-        return self.concurrency or max(1, available_processors() // self.engine_threads)
+        return self.concurrency or max(1, available_cpus() // self.engine_threads)
 
     @property
     def server_threads(self) -> int:

@@ -27,9 +27,10 @@ from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import usable_variants
-from edge_runtime.engines.selection import measure_engines, processor_name
+from edge_runtime.engines.selection import measure_engines
 from edge_runtime.errors import EngineError
 from edge_runtime.imaging.preprocessing import load_image_hwc
+from edge_runtime.machine import cpu_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def run_bench(options: argparse.Namespace) -> int:
     jpeg = synthetic_jpeg(600, 450)
     rows = measure_variants(bundle, variants, jpeg, options.threads, options.rounds)
     result: dict[str, Any] = {
-        "processor": processor_name(), "threads": options.threads, "rounds": options.rounds, "rows": rows,
+        "cpu": cpu_name(), "threads": options.threads, "rounds": options.rounds, "rows": rows,
         **_auto(bundle, rows, options.threads),
     }  # fmt: skip
     if options.peers:

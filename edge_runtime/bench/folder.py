@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.bundle.manifest import read_manifest
-from edge_runtime.classifier import Classifier, available_processors
+from edge_runtime.classifier import Classifier
 from edge_runtime.engines import installed_engines, variant_read_by
 from edge_runtime.io.output import answer_writer
 from edge_runtime.io.sources import images_in
+from edge_runtime.machine import available_cpus
 
 _IMAGES = 160
 _ROUNDS = 5
@@ -29,7 +30,7 @@ def measure_folder(bundle: Path, jpeg: bytes) -> dict[str, dict[str, float]]:
     ``processor_ratio`` is ``ratio`` by the processor time an image costs, which other programs hardly change.
     """
     variants = read_manifest(bundle).variants
-    processors = available_processors()
+    processors = available_cpus()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(_IMAGES):
             (Path(folder) / f"{number:04}.jpg").write_bytes(jpeg)

@@ -6,7 +6,6 @@ nothing here is needed to classify an image.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 
 from edge_runtime.bench.timing import time_in_turns
 from edge_runtime.bundle.manifest import Manifest, read_manifest
+from edge_runtime.captured_output import captured_output
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import installed_engines, variant_read_by
 from edge_runtime.imaging.preprocessing import load_image_hwc
@@ -103,7 +103,7 @@ def _ncnn_calls(bundle: Path, manifest: Manifest, threads: int, image: Any) -> d
         raise ValueError(f"compared on resnet18 only, not {manifest.architecture}")
     model = import_module("torchvision").models.resnet18(num_classes=len(manifest.classes)).eval()
     image_chw = np.ascontiguousarray(image[0].transpose(2, 0, 1), dtype=np.float32) / 255
-    with tempfile.TemporaryDirectory() as folder, _quiet_output():
+    with tempfile.TemporaryDirectory() as folder, captured_output(1, 2):
         path = Path(folder) / "resnet18.pt"
         pnnx.export(model, str(path), torch.from_numpy(image_chw[np.newaxis]), fp16=False)
         net = ncnn.Net()
@@ -138,19 +138,3 @@ def _torch_calls(bundle: Path, manifest: Manifest, threads: int, image: Any) -> 
         "PyTorch fp32, bare": forward,
         "PyTorch fp32 + pytorch-grad-cam": lambda: explainer(input_tensor=image_nchw, targets=None),
     }
-
-
-class _quiet_output:  # noqa: N801 (used as a function)
-    """Send what a converter prints to nowhere."""
-
-    def __enter__(self) -> None:
-        self._saved = [os.dup(1), os.dup(2)]
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor, saved in zip((1, 2), self._saved, strict=True):
-            os.dup2(saved, descriptor)
-            os.close(saved)

@@ -66,7 +66,7 @@ def bars_as_json(bars: list[Bar]) -> list[dict[str, Any]]:
 def print_report(result: dict[str, Any], bars: list[Bar]) -> None:
     """Print all tables and, last, each bar."""
     conditions = f"{result['threads']} thread(s), lower quartiles of {result['rounds']} interleaved rounds"
-    print(f"{result['processor']}, {conditions}")
+    print(f"{result['cpu']}, {conditions}")
     print(_HEADER)
     for row in result["rows"]:
         print(

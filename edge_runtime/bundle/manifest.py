@@ -91,7 +91,7 @@ class Thresholds(_Part, frozen=True):
 
     ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
     images at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
-    the image "does not look like a dermatoscopic image"; ``false_alarm_rate`` is the share of validation images
+    the image "does not look like a dermoscopic image"; ``false_alarm_rate`` is the share of validation images
     above it.
     """
 

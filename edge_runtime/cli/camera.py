@@ -20,7 +20,7 @@ from PIL import Image
 from edge_runtime.cli.options import load_classifier, read_patient
 from edge_runtime.errors import EngineError, ImageError
 from edge_runtime.imaging.overlay import render_side_by_side
-from edge_runtime.interruption import stop_when_asked
+from edge_runtime.interruption import catch_stop_signals
 from edge_runtime.io.frames import open_frames
 from edge_runtime.io.image_file import write_png
 from edge_runtime.io.output import answer_writer
@@ -33,7 +33,7 @@ def run_camera(options: argparse.Namespace) -> int:
     """Answer frames until the source ends, ``--frames`` are done, or someone asks to stop."""
     shows = _displays(options)
     with ExitStack() as stack:
-        interruption = stack.enter_context(stop_when_asked())
+        interruption = stack.enter_context(catch_stop_signals())
         classifier = stack.enter_context(load_classifier(options))
         patient = read_patient(options, classifier)
         writer = answer_writer(options.format, sys.stdout)

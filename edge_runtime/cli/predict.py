@@ -11,12 +11,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.classifier import Classifier, available_processors
+from edge_runtime.classifier import Classifier
 from edge_runtime.cli.options import load_classifier, read_patient
 from edge_runtime.errors import DataError, DermedgeError, ImageError
-from edge_runtime.interruption import Interruption, stop_when_asked
+from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import AnswerWriter, answer_writer, variant_name
 from edge_runtime.io.sources import find_images
+from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import Prediction
 
 
@@ -24,11 +25,11 @@ def run_predict(options: argparse.Namespace) -> int:
     """Answer every image; returns 1 if any could not be read, after answering the others."""
     found = find_images(options.images)
     first = list(islice(found, 2))
-    processors = options.threads or available_processors()
+    processors = options.threads or available_cpus()
     # One image: all threads on it. Several: one thread each, which is the higher throughput.
     threads, replicas = (1, processors) if len(first) > 1 else (processors, 1)
     with ExitStack() as stack:
-        interruption = stack.enter_context(stop_when_asked())
+        interruption = stack.enter_context(catch_stop_signals())
         classifier = stack.enter_context(
             load_classifier(options, warn=options.format in ("text", "table"), threads=threads, replicas=replicas)
         )

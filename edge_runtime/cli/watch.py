@@ -15,7 +15,7 @@ from typing import Any
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.options import load_classifier, read_patient
 from edge_runtime.errors import DataError, ImageError
-from edge_runtime.interruption import Interruption, stop_when_asked
+from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import json_line
 from edge_runtime.io.result_file import open_result_file
 from edge_runtime.io.sources import images_in
@@ -39,7 +39,7 @@ def run_watch(options: argparse.Namespace) -> int:
         raise DataError(f"{folder}: expected a folder to watch, found none")
     output = Path(options.output) if options.output else folder / RESULTS_NAME
     with ExitStack() as stack:
-        interruption = stack.enter_context(stop_when_asked())
+        interruption = stack.enter_context(catch_stop_signals())
         results = stack.enter_context(open_result_file(output, resume=True))
         if results.file_format != "jsonl":
             raise DataError(f"{output}: expected a name ending in .jsonl")

@@ -1,8 +1,8 @@
 """``engine="auto"``: measure the installed engines on the bundle's own graph once, remember the fastest one.
 
 The measurement takes well under a second and is kept in a small JSON file in the user's cache folder
-(``$XDG_CACHE_HOME/dermedge``), keyed by everything that can change the outcome: graph sums, precision, threads, the
-engines' packages and the processor.
+(``$XDG_CACHE_HOME/dermedge``), keyed by everything that can change the outcome: graph checksums, precision, threads,
+the engines' packages and the CPU.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from edge_runtime.bundle.manifest import Manifest, read_verified
 from edge_runtime.engines import backend, installed_engines, variant_read_by
 from edge_runtime.errors import EngineError
+from edge_runtime.machine import cpu_name
 
 _ROUNDS = 9
 
@@ -75,7 +76,7 @@ def _key(manifest: Manifest, engines: list[str], precision: str, threads: int) -
         manifest.graph(manifest.variants[variant_read_by(engine, precision)].features).sha256 for engine in engines
     ]
     packages = [_file_state(backend(engine).package_file()) for engine in engines]  # importing them would be slow
-    parts = [*graphs, *packages, str(threads), os.uname().machine, processor_name()]
+    parts = [*graphs, *packages, str(threads), os.uname().machine, cpu_name()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
@@ -85,20 +86,6 @@ def _file_state(path: str) -> str:
     except OSError:
         return path
     return f"{path} {state.st_size} {state.st_mtime_ns}"
-
-
-def processor_name() -> str:
-    """Return the processor's model name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for key in ("model name", "Model"):  # x86, Raspberry Pi
-        for line in lines:
-            name, _, value = line.partition(":")
-            if name.strip() == key:
-                return value.strip()
-    return os.uname().machine
 
 
 def _read_choice(cache: Path) -> str | None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.engines.quiet import without_information_lines
+from edge_runtime.captured_output import without_information_lines
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:

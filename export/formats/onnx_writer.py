@@ -77,11 +77,6 @@ def count_nodes(model: ModelProto) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def element_type(value: onnx.ValueInfoProto) -> int:
-    """Return a border tensor's element type, one of :class:`onnx.TensorProto`'s constants."""
-    return value.type.tensor_type.elem_type
-
-
 def float_initializers(model: ModelProto) -> list[TensorProto]:
     """Return the constants stored as float32."""
     return [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]

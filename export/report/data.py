@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from edge_runtime.bundle.manifest import Manifest
+from edge_runtime.machine import cpu_name
 from export.configuration import Tolerances
 from export.images import LabelledImages
 from export.int8.recipe_search import Score
@@ -44,7 +45,7 @@ def build_report(
             "name": manifest.name,
             "measured": measured,
             "training": training,
-            "machine": {"processor": processor_name(), "system": platform.system(), "threads": 1},
+            "machine": {"processor": cpu_name(), "system": platform.system(), "threads": 1},
             "tolerances": asdict(tolerances),
             "broken_tolerances": broken,
             "intervals": {
@@ -72,16 +73,6 @@ def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CH
     """Return the images whose probabilities changed most, as (position, largest difference), the worst first."""
     differences = np.abs(result.probabilities - reference.probabilities).max(axis=1)
     return [(index, float(differences[index])) for index in np.argsort(-differences, kind="stable")[:count].tolist()]
-
-
-def processor_name() -> str:
-    """Return what this machine's processor calls itself, or its architecture where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names and names[0] else platform.machine()
 
 
 def _chain(entry: dict[str, Any], result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:

@@ -138,6 +138,20 @@ def test_predict_many_holds_few_images(classifier: Classifier) -> None:
     answers.close()  # type: ignore[attr-defined]
 
 
+def test_the_pixel_limit_of_a_classifier_holds_for_every_way_in(tiny_bundle: Path, tmp_path: Path) -> None:
+    image = blob_image(60, 50)
+    path = tmp_path / "a.png"
+    image.save(path)
+    with Classifier.load(tiny_bundle, engine=ENGINES[0], max_pixels=2999) as classifier:
+        for source in (path, path.read_bytes(), image):
+            with pytest.raises(ImageError, match="megapixels, found 60×50"):
+                classifier.predict(source)
+        ((_, found),) = classifier.predict_many([path])
+        assert isinstance(found, ImageError)
+    with Classifier.load(tiny_bundle, engine=ENGINES[0], max_pixels=3000) as classifier:
+        assert classifier.predict(path).label in CLASS_CODES
+
+
 def test_closed_classifier(tiny_bundle: Path) -> None:
     classifier = Classifier.load(tiny_bundle, engine=ENGINES[0])
     classifier.close()

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from edge_runtime import Classifier, DermedgeError
 from edge_runtime.bundle.manifest import MANIFEST_NAME, seal
+from edge_runtime.captured_output import without_information_lines
 from edge_runtime.engines import GRAPH_FORMATS, installed_engines
 from edge_runtime.engines.external_data import refuse_external_data
-from edge_runtime.engines.quiet import without_information_lines
 from edge_runtime.errors import EngineError, run_command_line
 from edge_runtime.imaging.preprocessing import load_image_hwc
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image, encoded

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
+from edge_runtime.interruption import Interruption, catch_stop_signals
 from train.data.dataset import LesionDataset, epoch_batches, make_loader
 from train.learning.learner import Learner
 from train.learning.schedule import rate_factor, set_rates
@@ -41,27 +39,6 @@ class Interrupted(Exception):  # noqa: N818  not an error: someone asked to stop
     """Training stopped early on SIGTERM or Ctrl-C after saving ``last.pt``."""
 
 
-class StopRequest:
-    """Notes SIGTERM and Ctrl-C while active, so that the loop can stop between two steps."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-
-
 Save = Callable[[Progress, bool], None]
 """Writes the checkpoints; the flag says that this epoch is the best so far."""
 
@@ -79,7 +56,7 @@ def fit(
     Raises :class:`Interrupted` after saving when asked to stop.
     """
     configuration = learner.configuration
-    with StopRequest() as stop:
+    with catch_stop_signals() as stop:
         while progress.epoch < configuration.total_epochs and not _out_of_patience(learner, progress):
             size = configuration.image_size_at(progress.epoch)
             started, first_step = time.perf_counter(), progress.step
@@ -93,13 +70,13 @@ def fit(
             progress.epoch, progress.loss_sum = progress.epoch + 1, 0.0
             save(progress, _note_best(learner, progress, row))
             report(row)
-            if learner.workers.any(stop.requested) and progress.epoch < configuration.total_epochs:
+            if learner.workers.any(bool(stop)) and progress.epoch < configuration.total_epochs:
                 raise Interrupted
     return progress
 
 
 def _train_one_epoch(
-    learner: Learner, training: LesionDataset, progress: Progress, size: int, save: Save, stop: StopRequest
+    learner: Learner, training: LesionDataset, progress: Progress, size: int, save: Save, stop: Interruption
 ) -> int:
     """Do the steps of the epoch that ``progress`` has not done yet; returns the steps of the whole epoch."""
     configuration, workers, epoch = learner.configuration, learner.workers, progress.epoch
@@ -116,7 +93,7 @@ def _train_one_epoch(
         set_rates(learner.optimizer, factor, only_new=only_new)
         progress.loss_sum += workers.sum(learn(learner, batch, progress.step, size))
         progress.step += 1
-        if workers.any(stop.requested):
+        if workers.any(bool(stop)):
             save(progress, False)
             raise Interrupted
         if configuration.save_every_steps and progress.step % configuration.save_every_steps == 0:

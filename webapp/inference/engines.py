@@ -22,13 +22,19 @@ class Engines:
     def __init__(self, configuration: WebConfiguration) -> None:
         self._threads = configuration.engine_threads
         self._replicas = configuration.simultaneous_predictions
+        self._max_pixels = configuration.max_pixels
         self._lock = threading.Lock()
         self.default = self._load(configuration.bundle, configuration.engine, configuration.precision)
         self._loaded = {self.default_variant: self.default}
 
     def _load(self, bundle: Path | None, engine: str, precision: str) -> Classifier:
         return Classifier.load(
-            bundle, engine=engine, precision=precision, threads=self._threads, replicas=self._replicas
+            bundle,
+            engine=engine,
+            precision=precision,
+            threads=self._threads,
+            replicas=self._replicas,
+            max_pixels=self._max_pixels,
         )
 
     @property

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import msgspec
 from flask import Request
 from PIL import Image
 
-from edge_runtime.classifier import Classifier, Prediction
 from edge_runtime.imaging.overlay import encode_png, render_overlay
-from edge_runtime.imaging.preprocessing import load_image_hwc
+from edge_runtime.prediction import Prediction
 from webapp.problems import RefusalError
 from webapp.requests.patient import read_patient
 from webapp.requests.schemas import PredictOptions
@@ -40,20 +37,11 @@ def predict_upload(state: ServerState, upload: Upload, options: PredictOptions) 
     explain = options.explain != "0" or options.explain_class is not None
     patient = read_patient(classifier.manifest, options)
     with state.gate.enter():
-        prediction = _predict_bytes(classifier, upload.data, state.configuration.max_pixels, explain, options, patient)
+        prediction = classifier.predict(
+            upload.data, explain=explain, explain_class=options.explain_class, patient=patient
+        )
     _count(state, prediction)
     return prediction
-
-
-def _predict_bytes(
-    classifier: Classifier, data: bytes, max_pixels: int, explain: bool, options: PredictOptions, patient: Any
-) -> Prediction:
-    """Decode under the server's own pixel limit, which is stricter than the runtime's, and classify."""
-    started = perf_counter()
-    image_hwc = load_image_hwc(data, classifier.manifest.input.size, max_pixels=max_pixels)
-    decode_ms = 1e3 * (perf_counter() - started)
-    prediction = classifier.predict(image_hwc, explain=explain, explain_class=options.explain_class, patient=patient)
-    return replace(prediction, timing_ms={**prediction.timing_ms, "decode": decode_ms})
 
 
 def _count(state: ServerState, prediction: Prediction) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.patient import MAX_AGE_YEARS
 
 ClassCode = Annotated[
     str,
@@ -37,7 +38,8 @@ class PredictOptions(msgspec.Struct, frozen=True):
         Literal["0", "1"], Meta(description="`1` adds the picture as the model saw it, as a PNG data URL.")
     ] = "0"
     age: Annotated[
-        Annotated[float, Meta(ge=0, le=120)] | None, Meta(description="Age in years; only for models that take it.")
+        Annotated[float, Meta(ge=0, le=MAX_AGE_YEARS)] | None,
+        Meta(description="Age in years; only for models that take it."),
     ] = None
     sex: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sexes.")] = None
     site: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sites.")] = None

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from edge_runtime.bundle.manifest import Manifest
+from edge_runtime.bundle.patient import MAX_AGE_YEARS
 from edge_runtime.imaging.overlay import COLOUR_STOPS
 from webapp.routes.assets import assets_address, runs_on_device
 from webapp.routes.model_api import describe_model
@@ -47,6 +48,7 @@ def index() -> str:
         samples=list_samples(),
         names={lesion_class["code"]: lesion_class["name"] for lesion_class in model["classes"]},
         variant_names=variant_names,
+        max_age=f"{MAX_AGE_YEARS:g}",
         api_key_required=boot["api_key_required"],
         boot=json.dumps(boot).replace("<", "\\u003c"),
     )
