@@ -3,33 +3,56 @@
     python -m edge_runtime.ray images/ --output scores/ [--address auto] [--workers 2]
     python -m edge_runtime.ray archive.parquet --column bytes --output scores/
 
-Each worker loads one classifier with one thread; the answers are those of folder mode. Needs ``dermedge[ray]``. The
-bundle and a folder of images must be readable on every node under the same path; a cluster needs more processors
-than workers, for reading and writing beside them.
+Each worker loads one classifier with one thread; the predictions are those of folder mode. Needs ``dermedge[ray]``. The
+bundle and a folder of images must be readable on every node under the same path; a cluster needs more CPUs than
+workers, since reading and writing run beside them.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
-from edge_runtime.cli.parser import ENGINE_CHOICES, PRECISIONS, OneLineParser
 from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
 from edge_runtime.io.sources import images_in
+from edge_runtime.options import BundleOptions, Positive
+from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
+from edge_runtime.vocabulary import Engine, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Batch = dict[str, Any]
+
+
+class RayOptions(BundleOptions, frozen=True, kw_only=True):
+    """What is scored, by which variant, on which cluster, and where the scores go."""
+
+    source: Annotated[
+        Path,
+        Meta(
+            description="images, or rows of image (a name) and bytes",
+            extra={"positional": True, "metavar": "FOLDER_OR_PARQUET"},
+        ),
+    ]
+    output: Annotated[Path, Meta(description="folder of parquet files to write", extra={"metavar": "DIR"})]
+    engine: Annotated[Engine, Meta(description="inference engine")] = "onnx"
+    precision: Annotated[Precision, Meta(description="precision of the backbone")] = "int8"
+    address: Annotated[
+        str | None, Meta(description="running cluster to join, such as auto (default: start one on this machine)")
+    ] = None
+    workers: Annotated[Positive, Meta(description="workers, one CPU each")] = 2
+    batch: Annotated[Positive, Meta(description="batch size of a worker")] = 32
+    column: Annotated[str, Meta(description="parquet column that holds the images' bytes")] = "bytes"
 
 
 class BatchScorer:
@@ -39,7 +62,7 @@ class BatchScorer:
         self._classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=1)
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return folder mode's fields, flat, for each image; ``error`` is empty where there is an answer."""
+        """Return folder mode's fields, flat, for each image; ``error`` is empty where there is a prediction."""
         sources: Any = batch.get("bytes", batch["image"])
         rows = [self._row(str(name), source) for name, source in zip(batch["image"], sources, strict=True)]
         return {column: np.array([row[column] for row in rows]) for column in rows[0]} if rows else {}
@@ -57,14 +80,15 @@ class BatchScorer:
         return {**row, **probabilities, "engine": self._classifier.engine, "precision": self._classifier.precision}
 
 
-def score(source: Path, bundle: Path, *, engine: str, precision: str, workers: int, batch: int, column: str) -> Any:
+def score(options: RayOptions, bundle: Path) -> Any:
     """Return a lazy Ray dataset with one row for each image of a folder or row of a parquet file."""
+    source, column = options.source, options.column
     data = import_module("ray.data")
     if source.is_dir():
         paths = [{"image": path} for path in images_in(str(source))]
         if not paths:
             raise DataError(f"{source}: expected images in this folder, found none")
-        images = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * workers)))
+        images = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * options.workers)))
     elif source.suffix == ".parquet":
         images = data.read_parquet(str(source))
         missing = {"image", column} - set(images.schema().names)
@@ -78,17 +102,17 @@ def score(source: Path, bundle: Path, *, engine: str, precision: str, workers: i
     scorer: Callable[..., Any] = BatchScorer  # a class: Ray makes one instance for each worker
     return images.map_batches(
         scorer,
-        fn_constructor_args=(str(bundle.resolve()), engine, precision),
-        batch_size=batch,
+        fn_constructor_args=(str(bundle.resolve()), options.engine, options.precision),
+        batch_size=options.batch,
         batch_format="numpy",
-        concurrency=workers,
+        concurrency=options.workers,
         num_cpus=1,
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Connect, score, write parquet; returns 1 when an image could not be read."""
-    options = build_parser().parse_args(arguments)
+    options = make_settings(RayOptions, given_flags(RayOptions, build_parser().parse_args(arguments)))
     try:
         ray = import_module("ray")
         pyarrow_parquet = import_module("pyarrow.parquet")
@@ -96,43 +120,30 @@ def main(arguments: list[str] | None = None) -> int:
         raise EngineError("this needs Ray Data: pip install 'dermedge[ray]'") from None
     bundle = find_bundle(options.bundle)
     read_manifest(bundle)  # refuses a bad bundle before any worker starts
-    output = Path(options.output)
-    if output.exists():
-        raise DataError(f"{output}: exists already; remove it or name another")
-    # Workers hold their processors to the end, and reading and writing need some beside them.
+    if options.output.exists():
+        raise DataError(f"{options.output}: exists already; remove it or name another")
+    # Workers hold their CPUs to the end, and reading and writing need some beside them.
     local = {} if options.address else {"num_cpus": options.workers + 2, "include_dashboard": False}
     ray.init(address=options.address, log_to_driver=False, logging_level="warning", **local)
-    scored = score(
-        Path(options.source), bundle, engine=options.engine, precision=options.precision, workers=options.workers,
-        batch=options.batch, column=options.column,
-    )  # fmt: skip
+    scored = score(options, bundle)
     try:
-        scored.write_parquet(str(output))
+        scored.write_parquet(str(options.output))
     finally:
         ray.shutdown()
-    table = pyarrow_parquet.read_table(str(output), columns=["error"])
+    table = pyarrow_parquet.read_table(str(options.output), columns=["error"])
     failed = sum(bool(error) for error in table["error"].to_pylist())
-    print(f"{len(table) - failed} answered, {failed} unusable, in {output}", file=sys.stderr)
+    print(f"{len(table) - failed} predicted, {failed} unusable, in {options.output}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     """Return the parser."""
     parser = OneLineParser(
         prog="python -m edge_runtime.ray",
         description="Score an archive of images on a Ray cluster.",
         epilog="example: python -m edge_runtime.ray archive/ --output scores/ --address auto --workers 16",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", help="images, or rows of image (a name) and bytes")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of parquet files to write")
-    parser.add_argument("--bundle", metavar="DIR", help="bundle to use")
-    parser.add_argument("--engine", choices=ENGINE_CHOICES[1:], default="onnx", help="inference engine")
-    parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="precision of the backbone")
-    parser.add_argument("--address", help="running cluster to join, such as auto (default: start one on this machine)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers, one processor each")
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="images a worker takes at a time")
-    parser.add_argument("--column", default="bytes", help="parquet column that holds the images' bytes")
+    add_flags(parser, RayOptions)
     return parser
 
 

@@ -9,7 +9,6 @@ takes several values, in ``tuple[…, ...]``. ``Meta(extra={…})`` may hold ``m
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +158,8 @@ def make_settings(struct: type[Struct], values: dict[str, Any], source: str = ""
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings of a TOML file, its keys in snake case. Raises :class:`DataError`."""
+    import tomllib  # most commands read no file
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

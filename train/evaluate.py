@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.classifier import DEMO_WARNING
-from edge_runtime.cli.parser import ENGINE_CHOICES, OneLineParser
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.imaging.views import VIEW_COUNTS
+from edge_runtime.settings import OneLineParser
+from edge_runtime.vocabulary import ENGINE_CHOICES
 from train.evaluation.data import EvaluationData, read_evaluation_data
 from train.evaluation.outliers import measure_outliers
 from train.evaluation.robustness import measure_robustness

@@ -10,7 +10,6 @@ other programs only ever add time, and ratios, because they hold on any machine.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import sys
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from edge_runtime.bench.options import BenchOptions
 from edge_runtime.bench.report import bars_as_json, find_bars, print_report
 from edge_runtime.bench.timing import synthetic_jpeg, time_in_turns
 from edge_runtime.bundle.location import find_bundle
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def run_bench(options: argparse.Namespace) -> int:
+def run_bench(options: BenchOptions) -> int:
     """Measure all usable variants and print the tables, or one JSON object; with ``--check`` 1 if a bar is missed."""
     bundle = find_bundle(options.bundle)
     variants = _usable_variants(bundle)

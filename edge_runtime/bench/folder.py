@@ -14,7 +14,7 @@ import numpy as np
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import installed_engines, variant_read_by
-from edge_runtime.io.output import answer_writer
+from edge_runtime.io.output import prediction_writer
 from edge_runtime.io.sources import images_in
 from edge_runtime.machine import available_cpus
 
@@ -77,9 +77,9 @@ def _one_by_one(classifier: Classifier, paths: list[str]) -> Iterator[tuple[Any,
 def _write_all(answers: Iterator[tuple[Any, Any]]) -> None:
     """Write every answer as ``predict --output`` does."""
     with tempfile.TemporaryFile("w", encoding="utf-8") as stream:
-        writer = answer_writer("jsonl", stream)
+        writer = prediction_writer("jsonl", stream)
         for name, answer in answers:
-            writer.answer(name, answer)
+            writer.prediction(name, answer)
 
 
 def _seconds_each(count: int, call: Callable[[], object]) -> tuple[float, float]:

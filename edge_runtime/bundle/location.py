@@ -1,12 +1,13 @@
-"""Finding the bundle to use, and the files a variant needs, verified."""
+"""Finding the bundle to use, and reading the files of a variant, verified."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from edge_runtime.bundle.manifest import MANIFEST_NAME, ROLES, Manifest, read_manifest, read_verified
+from edge_runtime.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest, read_verified
 from edge_runtime.errors import BundleError, EngineError
+from edge_runtime.vocabulary import ROLES
 
 BUNDLE_VARIABLE = "DERMEDGE_BUNDLE"
 MODELS_FOLDER = Path("models")

@@ -16,21 +16,19 @@ import msgspec
 
 from edge_runtime.bundle.classes import CLASS_CODES, LesionClass
 from edge_runtime.errors import BundleError
+from edge_runtime.vocabulary import ROLES as ROLES
+from edge_runtime.vocabulary import GraphFormat, Precision
+from edge_runtime.vocabulary import Role as Role
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
-Role = Literal["features", "head", "explain", "model"]
-Format = Literal["onnx", "tflite"]
-Precision = Literal["fp32", "fp16", "int8", "dynamic"]
-ROLES: tuple[Role, ...] = ("features", "head", "explain", "model")
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections of the manifest: immutable, and strict about keys."""
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all parts of the manifest: immutable, and strict about keys."""
-
-
-class TensorSpec(_Part, frozen=True):
+class TensorSpec(_Section, frozen=True):
     """A graph's input or output. A dimension of -1 is the dynamic batch."""
 
     name: str
@@ -38,12 +36,12 @@ class TensorSpec(_Part, frozen=True):
     shape: list[int]
 
 
-class GraphFile(_Part, frozen=True):
-    """One graph of the bundle. ``sha256`` is lower-case hexadecimal; ``size_bytes`` is the file's exact size."""
+class GraphFile(_Section, frozen=True):
+    """One graph of the bundle. ``sha256`` is lower-case hexadecimal; ``size_bytes`` is the exact file size."""
 
     file: str
     role: Role
-    format: Format
+    format: GraphFormat
     precision: Precision
     size_bytes: int
     sha256: str
@@ -51,7 +49,7 @@ class GraphFile(_Part, frozen=True):
     outputs: list[TensorSpec]
 
 
-class Variant(_Part, frozen=True):
+class Variant(_Section, frozen=True):
     """The files that a device loads together, by role. ``model`` is for other programs; a small bundle may lack it."""
 
     features: str
@@ -60,8 +58,8 @@ class Variant(_Part, frozen=True):
     model: str | None = None
 
 
-class InputSpec(_Part, frozen=True):
-    """What becomes of an image before the graph: everything but normalisation, which is inside."""
+class InputSpec(_Section, frozen=True):
+    """How an image is prepared for the graph: everything but normalisation, which is inside the graph."""
 
     size: int
     resize: Literal["stretch"] = "stretch"
@@ -71,7 +69,7 @@ class InputSpec(_Part, frozen=True):
     dtype: Literal["uint8"] = "uint8"
 
 
-class PatientMetadataSpec(_Part, frozen=True):
+class PatientMetadataSpec(_Section, frozen=True):
     """How age, sex and site become the ``metadata`` input (see :mod:`edge_runtime.bundle.patient`)."""
 
     age_scale_years: float
@@ -79,20 +77,20 @@ class PatientMetadataSpec(_Part, frozen=True):
     sites: list[str]
 
 
-class Calibration(_Part, frozen=True):
+class Calibration(_Section, frozen=True):
     """Temperature scaling (Guo et al., ICML 2017), already applied inside ``head`` and ``model``."""
 
     temperature: float
     fitted_on: str
 
 
-class Thresholds(_Part, frozen=True):
-    """When the device does not answer. ``None`` where the model has no such threshold.
+class Thresholds(_Section, frozen=True):
+    """When the device gives no diagnosis. ``None`` where the model has no such threshold.
 
-    ``not_sure_below``: confidence under which the answer is "not sure"; ``coverage`` is the share of validation
+    ``not_sure_below``: confidence below which the verdict is "not sure"; ``coverage`` is the fraction of validation
     images at or above it. ``not_lesion_above``: value of the head's optional output ``outlier_score`` above which
-    the image "does not look like a dermoscopic image"; ``false_alarm_rate`` is the share of validation images
-    above it.
+    the image "does not look like a dermoscopic image"; ``false_alarm_rate`` is the fraction of validation images
+    above it, the false-positive rate.
     """
 
     not_sure_below: float | None = None
@@ -101,7 +99,7 @@ class Thresholds(_Part, frozen=True):
     false_alarm_rate: float | None = None
 
 
-class Parity(_Part, frozen=True):
+class Parity(_Section, frozen=True):
     """One graph chain against the PyTorch model, on ``images`` validation images."""
 
     variant: str
@@ -115,8 +113,8 @@ class Parity(_Part, frozen=True):
     latency_ms: float
 
 
-class Measured(_Part, frozen=True):
-    """Figures measured at export. Accuracies are fractions 0..1 on the named split."""
+class Measured(_Section, frozen=True):
+    """Metrics measured at export. Accuracies are fractions 0..1 on the named split."""
 
     split: str
     images: int
@@ -127,7 +125,7 @@ class Measured(_Part, frozen=True):
     parity: list[Parity]
 
 
-class Provenance(_Part, frozen=True):
+class Provenance(_Section, frozen=True):
     """Where the model comes from. Hashes are SHA-256 in hexadecimal; dates are ISO 8601."""
 
     data: str
@@ -139,11 +137,12 @@ class Provenance(_Part, frozen=True):
     licence: str
 
 
-class Manifest(_Part, frozen=True):
+class Manifest(_Section, frozen=True):
     """``manifest.json``. ``demo`` marks a model trained on generated phantoms: not for any medical purpose.
 
-    ``manifest_sha256`` is the seal: SHA-256 of the file's own bytes with these 64 digits replaced by zeros. It finds
-    a flipped bit in a threshold as surely as the graphs' sums find one in a weight. :func:`write_manifest` fills it.
+    ``manifest_sha256`` is the manifest's own checksum: SHA-256 of the file's bytes with these 64 digits replaced by
+    zeros. It detects a flipped bit in a threshold as surely as the graphs' checksums detect one in a weight.
+    :func:`write_manifest` fills it in.
     """
 
     schema_version: int
@@ -188,7 +187,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         if not message.startswith("JSON"):
             message = message[:1].lower() + message[1:]
         raise BundleError(f"{path}: {message}") from None
-    _check_seal(manifest, data, path)
+    _check_checksum(manifest, data, path)
     _check_consistency(manifest, path)
     return manifest
 
@@ -197,17 +196,17 @@ def write_manifest(bundle: Path, manifest: Manifest) -> Path:
     """Write ``bundle/manifest.json`` and return its path. The caller makes the whole bundle appear atomically."""
     path = bundle / MANIFEST_NAME
     _check_consistency(manifest, path)
-    unsealed = msgspec.structs.replace(manifest, manifest_sha256=_NO_SEAL)
-    path.write_bytes(seal(msgspec.json.format(msgspec.json.encode(unsealed), indent=2) + b"\n"))
+    without = msgspec.structs.replace(manifest, manifest_sha256=_ZEROS)
+    path.write_bytes(fill_in_checksum(msgspec.json.format(msgspec.json.encode(without), indent=2) + b"\n"))
     return path
 
 
-def seal(data: bytes) -> bytes:
+def fill_in_checksum(data: bytes) -> bytes:
     """Return a manifest's bytes with ``manifest_sha256`` filled in; its value before must be 64 zeros."""
     key = b'"manifest_sha256": "'
-    if data.count(key + _NO_SEAL.encode()) != 1:
+    if data.count(key + _ZEROS.encode()) != 1:
         raise ValueError("expected one manifest_sha256 of 64 zeros")
-    return data.replace(key + _NO_SEAL.encode(), key + hashlib.sha256(data).hexdigest().encode())
+    return data.replace(key + _ZEROS.encode(), key + hashlib.sha256(data).hexdigest().encode())
 
 
 def verify_files(bundle: Path, manifest: Manifest, files: set[str] | None = None) -> None:
@@ -218,7 +217,7 @@ def verify_files(bundle: Path, manifest: Manifest, files: set[str] | None = None
 
 
 def read_verified(bundle: Path, graph: GraphFile) -> bytes:
-    """Return a graph's bytes after checking size and sum: the engine gets exactly the bytes that were checked."""
+    """Return a graph's bytes after checking size and checksum: the engine gets exactly the bytes that were checked."""
     path = bundle / graph.file
     try:
         data = path.read_bytes()
@@ -238,20 +237,20 @@ class _VersionOnly(msgspec.Struct):
     schema_version: int
 
 
-_NO_SEAL = 64 * "0"
+_ZEROS = 64 * "0"
 
 
-def _check_seal(manifest: Manifest, data: bytes, path: Path) -> None:
+def _check_checksum(manifest: Manifest, data: bytes, path: Path) -> None:
     stated = manifest.manifest_sha256.encode()
     if len(stated) != 64 or data.count(stated) != 1:
-        raise BundleError(f"{path}: expected a seal of 64 digits in manifest_sha256, found {stated.decode()!r}")
-    found = hashlib.sha256(data.replace(stated, _NO_SEAL.encode())).hexdigest()
+        raise BundleError(f"{path}: expected 64 digits in manifest_sha256, found {stated.decode()!r}")
+    found = hashlib.sha256(data.replace(stated, _ZEROS.encode())).hexdigest()
     if found != stated.decode():
         raise BundleError(f"{path}: altered or damaged: expected SHA-256 {stated.decode()}, found {found}")
 
 
 def _check_consistency(manifest: Manifest, path: Path) -> None:
-    """Refuse what the types alone cannot: another class list, dangling or escaping file names, odd numbers."""
+    """Refuse what types alone cannot: another class list, dangling or escaping file names, impossible numbers."""
     codes = tuple(lesion_class.code for lesion_class in manifest.classes)
     if codes != CLASS_CODES:
         raise BundleError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(codes) or 'none'}")

@@ -1,65 +1,64 @@
 """``python -m edge_runtime camera``: classify what a camera sees, frame by frame.
 
-Answers go out as JSON lines (or text), the image with its heat map goes into a file that is always whole, or onto the
-screen. A video file or a folder of images stands in for the camera.
+Predictions are printed as text or JSON lines; the image with its heat map goes into a file that is always complete, or
+onto the screen. A video file or a folder of images stands in for the camera.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from PIL import Image
 
-from edge_runtime.cli.options import load_classifier, read_patient
+from edge_runtime.cli.loading import load_classifier, read_patient
+from edge_runtime.cli.options import CameraOptions
 from edge_runtime.errors import EngineError, ImageError
 from edge_runtime.imaging.overlay import render_side_by_side
 from edge_runtime.interruption import catch_stop_signals
 from edge_runtime.io.frames import open_frames
 from edge_runtime.io.image_file import write_png
-from edge_runtime.io.output import answer_writer
+from edge_runtime.io.output import prediction_writer
 from edge_runtime.prediction import Prediction
 
 _RATE_FRAMES = 30
 
 
-def run_camera(options: argparse.Namespace) -> int:
-    """Answer frames until the source ends, ``--frames`` are done, or someone asks to stop."""
+def run_camera(options: CameraOptions) -> int:
+    """Classify frames until the source ends, ``--frames`` are done, or a stop is requested."""
     shows = _displays(options)
     with ExitStack() as stack:
         interruption = stack.enter_context(catch_stop_signals())
         classifier = stack.enter_context(load_classifier(options))
         patient = read_patient(options, classifier)
-        writer = answer_writer(options.format, sys.stdout)
+        writer = prediction_writer(options.line_format, sys.stdout)
         rate = FrameRate()
-        answered, due = 0, monotonic()
+        predicted, due = 0, monotonic()
         for number, frame_hwc in enumerate(open_frames(options.source)):
-            if interruption or (options.frames and answered >= options.frames):
+            if interruption or (options.frames and predicted >= options.frames):
                 break
             if monotonic() < due:
                 continue
             due = monotonic() + options.every
             prediction = classifier.predict(frame_hwc, explain=bool(shows), patient=patient)
-            answered += 1
+            predicted += 1
             frames_per_second = rate.count(monotonic())
             more = {"frame": number, "frames_per_second": frames_per_second}
-            writer.answer(f"{options.source}#{number}", prediction, **more)
+            writer.prediction(f"{options.source}#{number}", prediction, **more)
             for show in shows:
                 show(prediction, frames_per_second)
-    if not answered and not interruption:
+    if not predicted and not interruption:
         raise ImageError(f"{options.source}: gave no image")
-    print(f"{answered} frames answered, {rate.overall():.1f} per second", file=sys.stderr)
+    print(f"{predicted} frames classified, {rate.overall():.1f} per second", file=sys.stderr)
     return 0
 
 
 class FrameRate:
-    """Answers per second: over the last frames, and over all."""
+    """Predictions per second: over the last frames, and over all."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_RATE_FRAMES)
@@ -67,7 +66,7 @@ class FrameRate:
         self._count = 0
 
     def count(self, now: float) -> float | None:
-        """Count one frame answered at ``now`` seconds; return the recent rate, ``None`` for the first frame."""
+        """Count one frame classified at ``now`` seconds; return the recent rate, ``None`` for the first frame."""
         self._first = now if self._first is None else self._first
         self._count += 1
         self._times.append(now)
@@ -80,10 +79,10 @@ class FrameRate:
         return (self._count - 1) / span if span > 0 else 0.0
 
 
-def _displays(options: argparse.Namespace) -> list[Callable[[Prediction, float | None], None]]:
+def _displays(options: CameraOptions) -> list[Callable[[Prediction, float | None], None]]:
     shows: list[Callable[[Prediction, float | None], None]] = []
     if options.overlay:
-        path = Path(options.overlay)
+        path = options.overlay
         shows.append(lambda prediction, _: write_png(path, _image(prediction)))
     if options.show:
         shows.append(_window())
@@ -95,7 +94,7 @@ def _window() -> Callable[[Prediction, float | None], None]:
         import cv2
 
         cv2.namedWindow("dermedge", cv2.WINDOW_NORMAL)
-    except Exception:  # not installed, built without windows, or no screen
+    except Exception:  # not installed, built without GUI support, or no screen
         raise EngineError("--show needs a screen and the package opencv-python") from None
 
     def show(prediction: Prediction, frames_per_second: float | None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from edge_runtime.cli.options import CompletionOptions
 from edge_runtime.cli.parser import build_parser
 
 PROGRAM = "dermedge"
 
 
-def run_completion(options: argparse.Namespace) -> int:
+def run_completion(options: CompletionOptions) -> int:
     """Print the script for ``dermedge``, the console script of the wheel."""
     commands = read_commands()
     print(_fish(commands) if options.shell == "fish" else _bash(commands, zsh=options.shell == "zsh"))

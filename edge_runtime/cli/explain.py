@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.cli.options import load_classifier, read_patient
+from edge_runtime.cli.loading import load_classifier, read_patient
+from edge_runtime.cli.options import ExplainOptions
 from edge_runtime.imaging.overlay import render_heat, render_overlay, render_side_by_side
 from edge_runtime.io.image_file import write_png
-from edge_runtime.io.output import answer_writer, json_line, printable
+from edge_runtime.io.output import json_line, prediction_writer, printable
 
 
-def run_explain(options: argparse.Namespace) -> int:
-    """Classify an image, write its Grad-CAM as a PNG, and print the answer."""
+def run_explain(options: ExplainOptions) -> int:
+    """Classify an image, write its Grad-CAM as a PNG, and print the prediction."""
     with load_classifier(options, warn=not options.json) as classifier:
         source = sys.stdin.buffer.read() if options.image == "-" else options.image
         prediction = classifier.predict(
@@ -29,13 +28,12 @@ def run_explain(options: argparse.Namespace) -> int:
         "heat": lambda: render_heat(class_activation_map, width, height),
         "side-by-side": lambda: render_side_by_side(image_hwc, class_activation_map),
     }[options.style]()
-    path = Path(options.output)
-    write_png(path, image)
+    write_png(options.output, image)
     if options.json:
-        more = {"explained_class": prediction.explained_class, "overlay": str(path)}
+        more = {"explained_class": prediction.explained_class, "overlay": str(options.output)}
         rows = np.round(class_activation_map.astype(float), 6).tolist()
         print(json_line({**prediction.to_json(options.image), **more, "class_activation_map": rows}))
         return 0
-    answer_writer("text", sys.stdout).answer(options.image, prediction)
-    print(f"evidence for {prediction.explained_class}: {printable(str(path))}")
+    prediction_writer("text", sys.stdout).prediction(options.image, prediction)
+    print(f"evidence for {prediction.explained_class}: {printable(str(options.output))}")
     return 0

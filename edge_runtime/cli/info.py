@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-
 import msgspec
 
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
-from edge_runtime.classifier import DEMO_WARNING
+from edge_runtime.cli.options import InfoOptions
 from edge_runtime.engines import backend, installed_engines
+from edge_runtime.prediction import DEMO_WARNING
 
 
-def run_info(options: argparse.Namespace) -> int:
+def run_info(options: InfoOptions) -> int:
     """Verify every file, then print the manifest (JSON) or its main facts."""
     bundle = find_bundle(options.bundle)
     manifest = read_manifest(bundle)

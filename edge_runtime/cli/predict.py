@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,49 +11,50 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.classifier import Classifier
-from edge_runtime.cli.options import load_classifier, read_patient
+from edge_runtime.cli.loading import load_classifier, read_patient
+from edge_runtime.cli.options import PredictOptions
 from edge_runtime.errors import DataError, DermedgeError, ImageError
 from edge_runtime.interruption import Interruption, catch_stop_signals
-from edge_runtime.io.output import AnswerWriter, answer_writer, variant_name
+from edge_runtime.io.output import PredictionWriter, prediction_writer, variant_name
 from edge_runtime.io.sources import find_images
 from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import Prediction
 
 
-def run_predict(options: argparse.Namespace) -> int:
-    """Answer every image; returns 1 if any could not be read, after answering the others."""
+def run_predict(options: PredictOptions) -> int:
+    """Classify every image; returns 1 if any could not be read, after classifying the others."""
     found = find_images(options.images)
     first = list(islice(found, 2))
-    processors = options.threads or available_cpus()
+    cpus = options.threads or available_cpus()
     # One image: all threads on it. Several: one thread each, which is the higher throughput.
-    threads, replicas = (1, processors) if len(first) > 1 else (processors, 1)
+    threads, replicas = (1, cpus) if len(first) > 1 else (cpus, 1)
     with ExitStack() as stack:
         interruption = stack.enter_context(catch_stop_signals())
         classifier = stack.enter_context(
-            load_classifier(options, warn=options.format in ("text", "table"), threads=threads, replicas=replicas)
+            load_classifier(options, warn=options.line_format in ("text", "table"), threads=threads, replicas=replicas)
         )
         writer, done = _open_writer(options, classifier, stack)
         run = _Run(chain(first, found), done, writer, interruption)
-        answers = classifier.predict_many(
+        predictions = classifier.predict_many(
             run.sources(), batch=options.batch, explain=bool(options.explain), patient=read_patient(options, classifier)
         )
-        run.write(_with_progress(answers, options), _MapFolder(Path(options.explain)) if options.explain else None)
+        run.write(_with_progress(predictions, options), _MapFolder(options.explain) if options.explain else None)
     if options.output or interruption:
-        print(f"{run.answered} answered, {run.failed} unusable, {run.skipped} done before", file=sys.stderr)
+        print(f"{run.predicted} predicted, {run.failed} unusable, {run.skipped} already done", file=sys.stderr)
     return interruption.exit_status or (1 if run.failed else 0)
 
 
 class _Run:
-    """One pass over the images: which name belongs to the next answer, and how many went which way."""
+    """One pass over the images: which name belongs to the next prediction, and how many ended how."""
 
     def __init__(
         self,
         found: Iterable[tuple[str, ImageError | None]],
         done: set[str],
-        writer: AnswerWriter,
+        writer: PredictionWriter,
         interruption: Interruption,
     ) -> None:
-        self.answered = self.failed = self.skipped = 0
+        self.predicted = self.failed = self.skipped = 0
         self._found = found
         self._done = done
         self._writer = writer
@@ -62,7 +62,7 @@ class _Run:
         self._names: deque[str] = deque()
 
     def sources(self) -> Iterator[Any]:
-        """Yield what the classifier takes, noting each one's name; stop when asked to."""
+        """Yield what the classifier takes, recording each one's name, until a stop is requested."""
         for name, problem in self._found:
             if self._interruption:
                 return
@@ -75,20 +75,20 @@ class _Run:
                 self._names.append(name)
                 yield sys.stdin.buffer.read() if name == "-" else name
 
-    def write(self, answers: Iterable[tuple[Any, Prediction | DermedgeError]], maps: _MapFolder | None) -> None:
-        """Write each answer's line as soon as it is there."""
-        for _, answer in answers:
+    def write(self, predictions: Iterable[tuple[Any, Prediction | DermedgeError]], maps: _MapFolder | None) -> None:
+        """Write each line as soon as its prediction is there."""
+        for _, prediction in predictions:
             name = self._names.popleft()
-            if isinstance(answer, ImageError):
+            if isinstance(prediction, ImageError):
                 self.failed += 1
-                self._writer.error(name, answer)
-            elif isinstance(answer, DermedgeError):
-                raise answer
+                self._writer.error(name, prediction)
+            elif isinstance(prediction, DermedgeError):
+                raise prediction
             else:
-                self.answered += 1
+                self.predicted += 1
                 if maps is not None:
-                    maps.write(name, answer)
-                self._writer.answer(name, answer)
+                    maps.write(name, prediction)
+                self._writer.prediction(name, prediction)
 
 
 class _MapFolder:
@@ -119,31 +119,32 @@ class _MapFolder:
 
 
 def _open_writer(
-    options: argparse.Namespace, classifier: Classifier, stack: ExitStack
-) -> tuple[AnswerWriter, set[str]]:
-    """Return where the answers go, and the names of the images that a resumed file already has."""
+    options: PredictOptions, classifier: Classifier, stack: ExitStack
+) -> tuple[PredictionWriter, set[str]]:
+    """Return where predictions go, and the names of the images that a resumed file already has."""
     if not options.output:
-        return answer_writer(options.format, sys.stdout), set()
+        return prediction_writer(options.line_format, sys.stdout), set()
     from edge_runtime.io.result_file import open_result_file
 
-    results = stack.enter_context(open_result_file(Path(options.output), options.resume))
+    results = stack.enter_context(open_result_file(options.output, options.resume))
     now = variant_name(classifier.engine, classifier.precision, classifier.views)
     for row in results.rows:
         if "engine" not in row:  # an unusable image
             continue
         before = variant_name(row["engine"], row["precision"], int(row.get("views", 1)))
         if before != now:
-            raise DataError(f"{options.output}: was begun with {before}, and this is {now}")
-    return answer_writer(results.file_format, results.stream, new=results.new), {row["image"] for row in results.rows}
+            raise DataError(f"{options.output}: was begun with {before}, but this run uses {now}")
+    writer = prediction_writer(results.file_format, results.stream, new=results.new)
+    return writer, {row["image"] for row in results.rows}
 
 
-def _with_progress(answers: Iterable[Any], options: argparse.Namespace) -> Iterable[Any]:
-    """Show a bar on a terminal, unless the answers go to the same terminal or there are only a few."""
+def _with_progress(predictions: Iterable[Any], options: PredictOptions) -> Iterable[Any]:
+    """Show a progress bar on a terminal, unless predictions go there too or there are only a few."""
     if not sys.stderr.isatty() or (sys.stdout.isatty() and not options.output):
-        return answers
+        return predictions
     total = sum(1 for _ in find_images(options.images))
     if total < 20:
-        return answers
+        return predictions
     from tqdm import tqdm
 
-    return tqdm(answers, total=total, unit="image", file=sys.stderr)
+    return tqdm(predictions, total=total, unit="image", file=sys.stderr)

@@ -1,8 +1,7 @@
-"""``python -m edge_runtime verify``: is this bundle whole, and does every variant answer on this device?"""
+"""``python -m edge_runtime verify``: is this bundle intact, and does every variant run on this device?"""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -11,14 +10,15 @@ import numpy as np
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.classifier import Classifier
+from edge_runtime.cli.options import VerifyOptions
 from edge_runtime.engines import installed_engines, usable_variants
 from edge_runtime.errors import DermedgeError
 
 NOT_INSTALLED = "its engine is not installed here"
 
 
-def run_verify(options: argparse.Namespace) -> int:
-    """Check the manifest's seal and every graph's sum, then let every variant answer; 1 if one does not."""
+def run_verify(options: VerifyOptions) -> int:
+    """Check the checksums of manifest and graphs, then run every variant; returns 1 if one does not work."""
     bundle = find_bundle(options.bundle)
     manifest = read_manifest(bundle)
     verify_files(bundle, manifest)
@@ -31,14 +31,14 @@ def run_verify(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"bundle": str(bundle), "verified": not failed, "variants": variants}))
         return int(failed)
-    print(f"{bundle}: the manifest's seal and {len(manifest.graphs)} graph files are as they were written")
+    print(f"{bundle}: the checksums of the manifest and {len(manifest.graphs)} graph files match")
     for name, problem in variants.items():
-        print(f"{name}: {problem or 'answers'}")
+        print(f"{name}: {problem or 'works'}")
     return int(failed)
 
 
 def check_variant(bundle: Path, manifest: Manifest, name: str) -> str | None:
-    """Return ``None`` when a variant answers and explains an image of noise, else what is wrong."""
+    """Return ``None`` when a variant classifies and explains an image of noise, else what is wrong."""
     engine, _, precision = name.partition("-")
     if engine not in installed_engines():
         return NOT_INSTALLED

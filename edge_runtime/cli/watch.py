@@ -1,19 +1,20 @@
-"""``python -m edge_runtime watch``: answer each image that appears in a folder, once.
+"""``python -m edge_runtime watch``: classify each image that appears in a folder, once.
 
-The results file is also the memory: an image whose name, size and time of change stand there is not answered again,
-also after a restart or a power cut. A file counts as complete when it has not changed between two looks.
+The results file is also the record of what is done: an image whose name, size and modification time it holds is not
+classified again, not even after a restart or a power cut. A file counts as complete when it has not changed between two
+polls.
 """
 
 from __future__ import annotations
 
-import argparse
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.classifier import Classifier
-from edge_runtime.cli.options import load_classifier, read_patient
+from edge_runtime.cli.loading import load_classifier, read_patient
+from edge_runtime.cli.options import WatchOptions
 from edge_runtime.errors import DataError, ImageError
 from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import json_line
@@ -25,19 +26,19 @@ RESULTS_NAME = "dermedge-results.jsonl"
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells one writing of a file from the next: its path, size in bytes and time of change in nanoseconds."""
+    """What tells one version of a file from the next: path, size in bytes and modification time in nanoseconds."""
 
     image: str
     size_bytes: int
     modified_ns: int
 
 
-def run_watch(options: argparse.Namespace) -> int:
-    """Watch until asked to stop (or, with ``--once``, until nothing is left to answer)."""
-    folder = Path(options.folder)
+def run_watch(options: WatchOptions) -> int:
+    """Watch until a stop is requested (or, with ``--once``, until every image has a prediction)."""
+    folder = options.folder
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder to watch, found none")
-    output = Path(options.output) if options.output else folder / RESULTS_NAME
+    output = options.output or folder / RESULTS_NAME
     with ExitStack() as stack:
         interruption = stack.enter_context(catch_stop_signals())
         results = stack.enter_context(open_result_file(output, resume=True))
@@ -51,7 +52,7 @@ def run_watch(options: argparse.Namespace) -> int:
 
 
 class _Watch:
-    """The loop's state: what is done, and what was seen at the last look."""
+    """The loop's state: what is done, and where predictions go."""
 
     def __init__(self, classifier: Classifier, patient: Any, stream: Any, done: set[FileState]) -> None:
         self._classifier = classifier
@@ -67,21 +68,21 @@ class _Watch:
             for state in sorted(waiting & seen, key=lambda state: (state.modified_ns, state.image)):
                 if interruption:
                     return
-                self._answer(state)
-            self._done &= found  # forget what has been taken away, so that memory stays flat
+                self._classify(state)
+            self._done &= found  # forget what was removed, so that memory stays flat
             seen = waiting
             if once and waiting <= self._done:
                 return
             interruption.wait(interval)
 
-    def _answer(self, state: FileState) -> None:
+    def _classify(self, state: FileState) -> None:
         try:
             prediction = self._classifier.predict(state.image, patient=self._patient)
             document = prediction.to_json(state.image)
         except ImageError as error:
             document = {"image": state.image, "error": str(error)}
         if file_state(state.image) != state:
-            return  # rewritten in the meantime: the next look takes it up again
+            return  # rewritten in the meantime: the next poll sees it again
         line = json_line({**document, "size_bytes": state.size_bytes, "modified_ns": state.modified_ns})
         self._stream.write(line + "\n")
         self._stream.flush()

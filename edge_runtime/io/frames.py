@@ -1,4 +1,4 @@
-"""Images one after the other from a camera, a video file or a folder, as uint8 arrays (H, W, 3) in RGB."""
+"""A stream of images from a camera, a video file or a folder, as uint8 arrays (H, W, 3) in RGB."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _folder_frames(folder: str) -> Iterator[NDArray[np.uint8]]:
 def _opencv_frames(source: str) -> Iterator[NDArray[np.uint8]]:
     cv2 = _import("cv2", "opencv-python-headless")
     capture = cv2.VideoCapture(int(source) if source.isdigit() else source)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a camera's newest image, not one that has waited in a queue
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the camera's newest image, not one that has waited in a queue
     try:
         if not capture.isOpened():
             raise ImageError(f"{source}: cannot be opened as a camera or video")
         while True:
             there, frame_bgr = capture.read()
             if not there:
-                if _is_camera(source):  # a video ends, a camera does not: it was pulled out or has failed
+                if _is_camera(source):  # a video ends; a camera was unplugged or has failed
                     raise ImageError(f"{source}: the camera gives no image any more")
                 return
             yield np.ascontiguousarray(frame_bgr[..., ::-1])

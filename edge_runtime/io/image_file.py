@@ -1,4 +1,4 @@
-"""Writing an image so that nobody ever sees half of it."""
+"""Writing an image file atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_runtime.imaging.overlay import encode_png
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Write a PNG beside ``path`` and move it there. Raises :class:`DataError` where that cannot be done."""
+    """Write a PNG next to ``path``, then move it there. Raises :class:`DataError` when that fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(encode_png(image))

@@ -1,4 +1,4 @@
-"""Answers as lines: text for people, a table, JSON lines and CSV for programs."""
+"""Predictions as lines: text or a table for people, JSON lines or CSV for programs."""
 
 from __future__ import annotations
 
@@ -14,30 +14,28 @@ from edge_runtime.errors import ImageError
 if TYPE_CHECKING:
     from edge_runtime.prediction import Prediction
 
-FORMATS = ("text", "table", "jsonl", "csv")
-
 CSV_COLUMNS = (
     "image", "label", "confidence", "verdict", *CLASS_CODES, "engine", "precision", "views", "decode_ms", "features_ms",
     "head_ms", "warnings", "error",
 )  # fmt: skip
 
-_FULL_NAMES = {lesion_class.code: lesion_class.name for lesion_class in CLASSES}
+_FULL_NAMES: dict[str, str] = {lesion_class.code: lesion_class.name for lesion_class in CLASSES}
 _VERDICTS = {"diagnosis": "", "not_sure": "not sure, most likely ", "not_a_lesion_image": "not a lesion image? "}
 _TABLE = "{:<40} {:<6} {:>10}  {:<18}  {}"
 
 
-class AnswerWriter(Protocol):
-    """Writes one whole line for each image, and it is on its way before the call returns."""
+class PredictionWriter(Protocol):
+    """Writes one complete line for each image and flushes it before the call returns."""
 
-    def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         """Write a prediction; ``more`` are fields that only JSON lines carry."""
 
     def error(self, name: str, error: ImageError) -> None:
         """Write why an image has no prediction."""
 
 
-def answer_writer(file_format: str, stream: TextIO, *, new: bool = True) -> AnswerWriter:
-    """Return the writer of a format; ``new`` says that the stream is empty, so that a header goes first."""
+def prediction_writer(file_format: str, stream: TextIO, *, new: bool = True) -> PredictionWriter:
+    """Return the writer of a format. With ``new`` the stream is empty, so a CSV header is written first."""
     if file_format == "jsonl":
         return _JsonLines(stream)
     if file_format == "csv":
@@ -46,12 +44,12 @@ def answer_writer(file_format: str, stream: TextIO, *, new: bool = True) -> Answ
 
 
 def variant_name(engine: str, precision: str, views: int) -> str:
-    """Return how answers were made, for people: engine and precision, and the number of views where several."""
+    """Return how predictions were made, for people: engine, precision, and the number of views where several."""
     return f"{engine} {precision}" + (f" {views} views" if views > 1 else "")
 
 
 def json_line(document: dict[str, Any]) -> str:
-    """Return one line of JSON. File names that are no valid Unicode come out escaped, and back the same."""
+    """Return one line of JSON. File names that are not valid Unicode are escaped, and read back unchanged."""
     line = json.dumps(document, ensure_ascii=False, allow_nan=False)
     try:
         line.encode()
@@ -61,7 +59,7 @@ def json_line(document: dict[str, Any]) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a file name as one line of text that any terminal and file takes."""
+    """Return a file name as one line of text that any UTF-8 terminal or file takes."""
     return name.encode(errors="backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
 
 
@@ -79,7 +77,7 @@ class _Lines:
 
 
 class _JsonLines(_Lines):
-    def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         self._line(json_line({**prediction.to_json(name), **more}))
 
     def error(self, name: str, error: ImageError) -> None:
@@ -87,7 +85,7 @@ class _JsonLines(_Lines):
 
 
 class _Text(_Lines):
-    def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         others = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:3]
         total_ms = sum(prediction.timing_ms.values())
         self._line(
@@ -102,7 +100,7 @@ class _Table(_Lines):
         super().__init__(stream)
         self._line(_TABLE.format("image", "label", "confidence", "verdict", "then"))
 
-    def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         others = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:3]
         shown = printable(name)
         self._line(
@@ -123,7 +121,7 @@ class _Csv(_Lines):
         if new:
             self._write(CSV_COLUMNS)
 
-    def answer(self, name: str, prediction: Prediction, **more: Any) -> None:
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         timing = prediction.timing_ms
         self._write(
             (

@@ -1,4 +1,4 @@
-"""A file of answers that grows line by line and can be gone on with after any interruption."""
+"""A file of predictions that grows line by line and is resumable after any interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 @dataclass(frozen=True)
 class ResultFile:
-    """An open result file: where answers go, its format, whether it is new, and the rows it already holds."""
+    """An open result file: where predictions go, its format, whether it is new, and the rows it already holds."""
 
     stream: TextIO
     file_format: str
@@ -29,7 +29,7 @@ class ResultFile:
 
 @contextmanager
 def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
-    """Open ``path`` for more answers; the ending says the format.
+    """Open ``path`` for more predictions; its suffix gives the format.
 
     With ``resume`` an existing file's complete lines are read and kept, and a last line that was cut off is removed.
     Without, an existing file is refused. Raises :class:`DataError`.
@@ -38,7 +38,7 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
     if file_format is None:
         raise DataError(f"{path}: expected a name ending in {', '.join(FILE_FORMATS)}")
     if path.exists() and not resume:
-        raise DataError(f"{path}: exists already; go on with --resume, or remove it")
+        raise DataError(f"{path}: exists already; continue it with --resume, or remove it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = _read_rows(path, file_format) if path.exists() else []
@@ -59,17 +59,17 @@ def _read_rows(path: Path, file_format: str) -> list[dict[str, Any]]:
                 raise ValueError("another header")
             return [_slim(row) for row in reader]
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path}: expected answers of this program, found something else ({error})") from None
+            raise DataError(f"{path}: expected predictions of this program, found something else ({error})") from None
 
 
 def _slim(row: dict[str, Any]) -> dict[str, Any]:
-    """Keep what going on needs, so that a long file takes little memory."""
+    """Keep only what resuming needs, so that a long file takes little memory."""
     kept = {key: row[key] for key in ("engine", "precision", "views", "size_bytes", "modified_ns") if row.get(key)}
     return {"image": row["image"], **kept}
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut the file after its last line break: what follows was not finished."""
+    """Truncate the file after its last line break: what follows is an incomplete line."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         position = end

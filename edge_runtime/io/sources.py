@@ -1,4 +1,4 @@
-"""What a command line means by its image arguments: files, folders, patterns and stdin, one after the other."""
+"""What a command's image arguments stand for: files, folders, patterns and stdin, in order."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def find_images(arguments: Iterable[str]) -> Iterator[tuple[str, ImageError | None]]:
-    """Yield each image's path, or an argument that means no image with the reason.
+    """Yield each image's path, or an argument that stands for no image together with the reason.
 
     Folders are searched recursively, in sorted order; patterns such as ``'a/**/*.jpg'`` are expanded where the shell
-    did not; ``-`` stays as it is. Only one folder's names are in memory at a time. Nothing is fetched from a network.
+    did not; ``-`` is passed through. Only one folder's names are in memory at a time. Nothing is fetched over a
+    network.
     """
     for argument in arguments:
         if _URL.match(argument):
-            reason = "expected a file on this device, found an address; nothing is fetched from a network"
+            reason = "expected a file on this device, found a URL; nothing is fetched from a network"
             yield argument, ImageError(f"{argument}: {reason}")
         elif Path(argument).is_dir():
             yield from _or_nothing(images_in(argument), argument, "expected images in this folder, found none")
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             paths = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 (pathlib takes no absolute pattern)
             matches = (path for path in paths if not Path(path).is_dir())
-            yield from _or_nothing(matches, argument, "expected files of this pattern, found none")
+            yield from _or_nothing(matches, argument, "expected files matching this pattern, found none")
         else:
             yield argument, None
 

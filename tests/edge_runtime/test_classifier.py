@@ -13,11 +13,11 @@ import pytest
 from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Thresholds, read_manifest
-from edge_runtime.classifier import calibrated_probabilities
 from edge_runtime.engines import installed_engines
 from edge_runtime.engines import selection as engine_choice
 from edge_runtime.engines.selection import choose_engine
 from edge_runtime.errors import EngineError, ImageError
+from edge_runtime.prediction import calibrated_probabilities
 from tests.conftest import REFERENCE_BUNDLE, blob_image, encoded
 
 ENGINES = installed_engines()

@@ -32,7 +32,7 @@ def test_scripts_are_sound(script: Path) -> None:
 def test_the_service_runs_a_command_that_exists() -> None:
     (command,) = re.findall(r"^ExecStart=/opt/dermedge/venv/bin/dermedge (.*)$", UNIT.read_text(), re.MULTILINE)
     options = build_parser().parse_args(shlex.split(command))
-    assert (options.command, options.folder) == ("watch", "/srv/dermedge/in")
+    assert (options.command, str(options.folder)) == ("watch", "/srv/dermedge/in")
 
 
 def test_the_service_is_exposed_to_next_to_nothing() -> None:

@@ -16,9 +16,9 @@ from edge_runtime import Classifier
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import (
     MANIFEST_NAME,
+    fill_in_checksum,
     parse_manifest,
     read_manifest,
-    seal,
     verify_files,
     write_manifest,
 )
@@ -32,12 +32,12 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def change(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Edit the manifest as plain JSON and seal it again."""
+    """Edit the manifest as plain JSON and fill in its checksum again."""
     path = bundle / MANIFEST_NAME
     document = json.loads(path.read_text())
     document["manifest_sha256"] = 64 * "0"
     edit(document)
-    path.write_bytes(seal(json.dumps(document).encode()))
+    path.write_bytes(fill_in_checksum(json.dumps(document).encode()))
 
 
 def test_round_trip(bundle: Path) -> None:
@@ -131,7 +131,7 @@ def test_no_seal(bundle: Path) -> None:
     document = json.loads((bundle / MANIFEST_NAME).read_text())
     del document["manifest_sha256"]
     (bundle / MANIFEST_NAME).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="expected a seal of 64 digits in manifest_sha256, found ''"):
+    with pytest.raises(BundleError, match="expected 64 digits in manifest_sha256, found ''"):
         read_manifest(bundle)
 
 
