@@ -15,8 +15,8 @@ from edge_runtime.version import __version__
 
 __all__ = ["Classifier", "DermedgeError", "Prediction", "__version__"]
 
-# Since 1.32 onnxruntime for Linux marks sessions in the folder for temporary files and reports them to its makers.
-# Nothing leaves the device and nothing is written: so this is said before anybody can import it.
+# Since 1.32 onnxruntime for Linux records sessions in the temporary folder and sends telemetry. Nothing may leave the
+# device and nothing may be written, so this is set before anything can import it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""The one family of errors a user of this project can cause.
+"""The one family of errors for wrong input, unreadable files and missing packages.
 
 Every message is one line that names the file, what was expected and what was found. Command lines print it and exit
-non-zero; the web app turns it into a 4xx answer. Anything else that escapes is a defect.
+non-zero; the web app turns it into a 4xx response. Any other exception that reaches a user is a bug.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class DermedgeError(Exception):
-    """Base of all errors caused by input, files or the machine rather than by a defect."""
+    """Base of all errors caused by input, files or the machine rather than by a bug."""
 
 
 class ImageError(DermedgeError):
@@ -23,7 +23,7 @@ class BundleError(DermedgeError):
 
 
 class EngineError(DermedgeError):
-    """No inference engine is installed, the bundle lacks the asked variant, or an engine failed."""
+    """No inference engine is installed, the bundle lacks the requested variant, or an engine failed."""
 
 
 class DataError(DermedgeError):

@@ -57,6 +57,6 @@ def _predict_in_parallel(
                 for following in islice(chunks, 1):
                     submit(following)
                 yield from zip(chunk, predictions, strict=True)
-        finally:  # whoever listened has gone: do not start what nobody will hear
+        finally:  # the consumer has stopped: do not start what nobody will read
             for _, future in pending:
                 future.cancel()

@@ -18,7 +18,7 @@ _ROUNDS = 11
 
 
 def measure_cold_starts(bundle: Path, jpeg: bytes) -> dict[str, dict[str, float]]:
-    """Return seconds and peak MiB from process start to printed answer, by ``ENGINE script`` and ``ENGINE dermedge``.
+    """Return seconds and peak MiB from process start to printed prediction, by ``ENGINE script|dermedge``.
 
     Both run with their modules compiled, as an installed wheel's are, and in turns; lower quartiles.
     """
@@ -50,7 +50,7 @@ def measure_cold_starts(bundle: Path, jpeg: bytes) -> dict[str, dict[str, float]
 
 
 def chained_graphs(bundle: Path, manifest: Manifest, variant_name: str) -> list[str]:
-    """Return the files that make the whole network, each taking what the one before gives; empty where none do."""
+    """Return the files that make up the whole network, each taking the output of the one before; empty if none do."""
     variant = manifest.variants.get(variant_name)
     if variant is None:
         return []
@@ -64,7 +64,7 @@ def chained_graphs(bundle: Path, manifest: Manifest, variant_name: str) -> list[
 def _run_once(command: list[str], compiled: Path) -> tuple[float, float]:
     """Return seconds and peak MiB of a command.
 
-    A small process in between starts it: the system counts a parent's memory as its child's peak.
+    A small launcher process starts it, because the system counts a parent's memory towards its child's peak.
     """
     environment = {
         **os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONPYCACHEPREFIX": str(compiled)

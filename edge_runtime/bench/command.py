@@ -2,9 +2,9 @@
 
 For every installed engine and precision, one round times, in an order that changes: the bare engine call on a ready
 tensor; Pillow's own decoding and scaling of a 600×450 JPEG (pixels); the bytes of that JPEG → prediction; the same with
-map; and the bytes of a 12-megapixel JPEG → prediction. What is printed are lower quartiles over all rounds, because
-other programs only ever add time, and ratios, because they hold on any machine. ``--peers`` adds cold start and memory
-(:mod:`edge_runtime.bench.cold_start`), folder mode (:mod:`edge_runtime.bench.folder`) and other people's engines
+heat map; and the bytes of a 12-megapixel JPEG → prediction. It prints lower quartiles over all rounds, because other
+programs only ever add time, and ratios, because they carry over to other machines. ``--peers`` adds cold start, memory
+(:mod:`edge_runtime.bench.cold_start`), folder mode (:mod:`edge_runtime.bench.folder`) and other engines
 (:mod:`edge_runtime.bench.peers`); :mod:`edge_runtime.bench.report` holds the bars.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def run_bench(options: BenchOptions) -> int:
-    """Measure all usable variants and print the tables, or one JSON object; with ``--check`` 1 if a bar is missed."""
+    """Measure all usable variants and print tables or one JSON object; with ``--check`` return 1 if a bar is missed."""
     bundle = find_bundle(options.bundle)
     variants = _usable_variants(bundle)
     print(f"measuring {', '.join(variants)} …", file=sys.stderr)
@@ -92,7 +92,7 @@ def _usable_variants(bundle: Path) -> list[str]:
 
 def _stages(classifier: Classifier, jpeg: bytes, phone: bytes) -> dict[str, Callable[[], object]]:
     inputs = {"image_nhwc": load_image_hwc(jpeg, classifier.manifest.input.size)[np.newaxis]}
-    bare = classifier._features  # the engine's own call, with nothing of ours around it
+    bare = classifier._features  # the engine's own call, without any of our code around it
     return {
         "bare": lambda: bare(inputs),
         "pixels": lambda: pillow_pixels(jpeg, classifier.manifest.input.size),
@@ -103,7 +103,7 @@ def _stages(classifier: Classifier, jpeg: bytes, phone: bytes) -> dict[str, Call
 
 
 def pillow_pixels(jpeg: bytes, size: int) -> NDArray[np.uint8]:
-    """Return a JPEG's pixels with Pillow alone: what anybody pays for decoding and scaling before the engine runs."""
+    """Return a JPEG's pixels with Pillow alone: the cost of decoding and scaling that every program pays."""
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -125,7 +125,7 @@ def _row(variant: str, timings: dict[tuple[str, str], float]) -> dict[str, Any]:
 
 
 def _auto(bundle: Path, rows: list[dict[str, Any]], threads: int) -> dict[str, Any]:
-    """Return which engine ``auto``'s measurement picks now, and its time here over the best engine's."""
+    """Return which engine ``auto``'s measurement picks now, and its time here ÷ the best engine's."""
     bare = {row["variant"].split("-")[0]: row["bare_ms"] for row in rows if row["variant"].endswith("-int8")}
     if len(bare) < 2:
         return {"auto": next(iter(bare), None), "auto_ratio": 1.0}

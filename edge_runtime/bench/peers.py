@@ -1,4 +1,4 @@
-"""What ``bench --peers`` measures of others: the same model, image and machine in other people's hands.
+"""What ``bench --peers`` measures of other engines: the same model and image on the same machine.
 
 Engines that only this comparison uses are imported by name where they are installed and left out where they are not;
 nothing here is needed to classify an image.
@@ -25,9 +25,9 @@ from edge_runtime.imaging.preprocessing import load_image_hwc
 
 
 def measure_peers(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[str, float]:
-    """Return milliseconds of this runtime from JPEG to answer, and of other engines on a ready tensor, in turns.
+    """Return milliseconds of this runtime from JPEG to prediction, and of other engines on a ready tensor, in turns.
 
-    A bundle without whole-network graphs gives the others its backbones: all but the last layer.
+    With a bundle that has no whole-network graphs the others run its backbones: all but the last layer.
     """
     manifest = read_manifest(bundle)
     image_nhwc = load_image_hwc(jpeg, manifest.input.size)[np.newaxis]
@@ -35,12 +35,14 @@ def measure_peers(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dict[
     for engine in installed_engines():
         if variant_read_by(engine, "int8") in manifest.variants:
             classifier = Classifier.load(bundle, engine=engine, threads=threads)
-            calls[f"dermedge {engine} int8, JPEG → answer"] = partial(classifier.predict, jpeg)
-            calls[f"dermedge {engine} int8, JPEG → answer and map"] = partial(classifier.predict, jpeg, explain=True)
+            calls[f"dermedge {engine} int8, JPEG → prediction"] = partial(classifier.predict, jpeg)
+            calls[f"dermedge {engine} int8, JPEG → prediction and heat map"] = partial(
+                classifier.predict, jpeg, explain=True
+            )
     for make in (_onnxruntime_calls, _litert_calls, _openvino_calls, _ncnn_calls, _torch_calls):
         try:
             calls.update(make(bundle, manifest, threads, image_nhwc))
-        except Exception as error:  # a peer that is missing or fails here must not end the bench
+        except Exception as error:  # a peer that is missing or fails must not end the bench
             print(f"left out: {make.__name__.strip('_')}: {str(error).splitlines()[0]}", file=sys.stderr)
     return time_in_turns(calls, rounds)
 

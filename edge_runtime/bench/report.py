@@ -1,4 +1,4 @@
-"""What ``bench`` found, held to its bars and printed."""
+"""The results of ``bench``, compared with their bars and printed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 HELD_ENGINES = ("onnx", "tflite")
-"""The engines that the bars are for; OpenVINO is shown beside them."""
+"""The engines that the bars apply to; OpenVINO is shown beside them."""
 
 _VARIANT_BARS = {
-    "predict_ratio": ("JPEG → answer ÷ bare", 1.25),
+    "predict_ratio": ("JPEG → prediction ÷ bare", 1.25),
     "explain_ratio": ("with map ÷ without", 1.05),
     "phone_ratio": ("12 megapixels ÷ bare", 3.0),
 }
@@ -23,7 +23,7 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A ratio that was measured and what it is held to; ``at_least`` says on which side it should lie."""
+    """A measured ratio and its bar: the largest allowed value, or with ``at_least`` the smallest."""
 
     subject: str
     ratio: str
@@ -33,7 +33,7 @@ class Bar:
 
     @property
     def inside(self) -> bool:
-        """Whether the ratio, to the two decimals that are printed, is where it should be."""
+        """Whether the ratio, rounded to the two decimals that are printed, meets its bar."""
         measured = round(self.measured, 2)
         return measured >= self.bar if self.at_least else measured <= self.bar
 
@@ -54,7 +54,7 @@ def find_bars(result: dict[str, Any]) -> list[Bar]:
             bars.append(Bar(engine, "peak memory ÷ script", ours["mebibytes"] / script["mebibytes"], _MEMORY_BAR))
         folder = result.get("folder", {}).get(engine)
         if folder:
-            bars.append(Bar(engine, "folder mode ÷ processors × one thread", folder["ratio"], _FOLDER_BAR, True))
+            bars.append(Bar(engine, "folder mode ÷ (CPUs × one thread)", folder["ratio"], _FOLDER_BAR, True))
     return bars
 
 
@@ -75,20 +75,20 @@ def print_report(result: dict[str, Any], bars: list[Bar]) -> None:
             f"{row['explain_ratio']:>8.2f}{row['phone_ms']:>10.2f}{row['phone_ratio']:>8.2f}"
         )
     if result.get("peers"):
-        print("\nthe same model elsewhere, in turns")
+        print("\nthe same model in other engines, in turns")
         for name, milliseconds in result["peers"].items():
             print(f"  {name:<44}{milliseconds:>9.2f} ms")
     if result.get("cold"):
-        print("\ncold start to printed answer, and peak memory")
+        print("\ncold start to printed prediction, and peak memory")
         for name, measured in result["cold"].items():
             print(f"  {name:<44}{1e3 * measured['seconds']:>9.0f} ms {measured['mebibytes']:>8.1f} MiB")
     if result.get("folder"):
-        print("\nfolder mode, file → written answer")
+        print("\nfolder mode, file → written prediction")
         for engine, measured in result["folder"].items():
             print(
-                f"  {engine}: {measured['folder_per_second']:.1f} a second on {measured['processors']} processors, "
+                f"  {engine}: {measured['folder_per_second']:.1f} per second on {measured['cpus']} CPUs, "
                 f"{measured['single_per_second']:.1f} on one: {measured['ratio']:.2f} of the ideal; the bare engine "
-                f"on all of them {measured['bare_ratio']:.2f}; by processor time {measured['processor_ratio']:.2f}"
+                f"on all of them {measured['bare_ratio']:.2f}; by CPU time {measured['cpu_time_ratio']:.2f}"
             )
     print("\nbars")
     for bar in bars:

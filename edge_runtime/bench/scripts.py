@@ -1,4 +1,4 @@
-"""The ten-line scripts that the command line's cold start and memory are held against."""
+"""The ten-line scripts that the command line's cold start and memory are compared with."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(values)
 """
 
 COLD_START_SCRIPTS = {"onnx": _ONNX, "tflite": _TFLITE}
-"""By engine: what somebody would write who has an image and the graphs' files in ``sys.argv``."""
+"""By engine: what somebody would write to classify the image with the graph files in ``sys.argv``."""
 
 LAUNCHER = """
 import os, sys, time

@@ -1,4 +1,4 @@
-"""What the parts of ``bench`` share: the image that is measured, timing in turns, and what counts of many timings."""
+"""What the modules of ``bench`` share: the test image, timing in turns, and the statistic of many timings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def synthetic_jpeg(width: int, height: int) -> bytes:
 def time_in_turns(calls: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
     """Call each once a round, in another order every round; return lower quartiles in milliseconds.
 
-    Turns spread what else the machine does over all of them, and a changing order what each leaves in the caches.
+    Taking turns spreads other load on the machine over all calls; changing the order spreads what each leaves in the
+    caches.
     """
     durations: dict[Any, list[float]] = {key: [] for key in calls}
     order = list(calls)
@@ -44,5 +45,5 @@ def time_in_turns(calls: dict[Any, Callable[[], object]], rounds: int) -> dict[A
 
 
 def lower_quartile(values: list[float]) -> float:
-    """Return the value that a quarter of the others lie below: other programs only ever add time."""
+    """Return the value that a quarter of the timings lie below: other programs only ever add time."""
     return sorted(values)[len(values) // 4]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     RunGraph = Callable[[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.float32]]]
 
 GRAPH_FORMATS = {"onnx": "onnx", "tflite": "tflite", "openvino": "onnx"}
-"""Each engine and the format of the graphs it reads."""
+"""The graph format that each engine reads."""
 
 ENGINES: tuple[str, ...] = tuple(GRAPH_FORMATS)
 

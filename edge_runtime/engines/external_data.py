@@ -1,7 +1,7 @@
-"""What may not be in an ONNX file: tensors whose values lie in another file ("external data").
+"""Refusing ONNX files whose tensors keep their values in another file ("external data").
 
-Such a graph would make the engine read files whose sums nobody checked. onnxruntime has no switch against it, and the
-``onnx`` package is too heavy for a device, so this walks the protobuf's few nested messages that can hold a tensor.
+Such a graph would make the engine read files whose checksums nobody verified. onnxruntime has no switch against it, and
+the ``onnx`` package is too heavy for a device, so this walks the protobuf's few nested messages that can hold a tensor.
 Field numbers: onnx.proto, IR version 3 and later.
 """
 

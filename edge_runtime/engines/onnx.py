@@ -45,7 +45,7 @@ def load_graph(data: bytes, threads: int, replicas: int) -> RunGraph:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    if replicas > 1:  # several predictions at once: waiting threads must not burn the others' processor time
+    if replicas > 1:  # several predictions at once: waiting threads must not burn the others' CPU time
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

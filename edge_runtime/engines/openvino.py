@@ -1,8 +1,8 @@
-"""ONNX graphs through OpenVINO's CPU plugin: optional, and on many x86 processors the fastest.
+"""ONNX graphs through OpenVINO's CPU plugin: optional, and on many x86 CPUs the fastest.
 
-It reads the very graphs that onnxruntime reads. A graph with quantised operations runs in int8, and what is not
-quantised in it at the precision the plugin prefers for this processor (bfloat16 on some); any other graph runs in fp32.
-Its package for reporting to its maker is kept from being loaded: this program talks to nobody.
+It reads the same graphs as onnxruntime. A graph with quantised operations runs in int8, and its unquantised operations
+at the precision the plugin prefers for this CPU (bfloat16 on some); any other graph runs in fp32.
+Its telemetry package is kept from being loaded: this program makes no network connections.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _settings(model: Any, threads: int, replicas: int) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads * replicas,
         "NUM_STREAMS": replicas,
         "PERFORMANCE_HINT": "LATENCY" if replicas == 1 else "THROUGHPUT",
-        "ENABLE_CPU_PINNING": False,  # other programs may be bound to the same processors
+        "ENABLE_CPU_PINNING": False,  # other programs may be pinned to the same CPUs
     }
     if not any(operation.get_type_name() == "FakeQuantize" for operation in model.get_ops()):
         settings["INFERENCE_PRECISION_HINT"] = "f32"
@@ -96,6 +96,6 @@ def _settings(model: Any, threads: int, replicas: int) -> dict[str, Any]:
 
 
 def _last_line(error: Exception) -> str:
-    """Return what is wrong: OpenVINO's messages begin with places in its source."""
+    """Return what is wrong: OpenVINO's messages begin with source locations."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -49,7 +49,7 @@ def measure_engines(
 ) -> dict[str, float]:
     """Return milliseconds of ``features`` for each engine, measured in turns on one black image.
 
-    Lower quartiles: what else runs on the machine only ever adds time.
+    Lower quartiles, because other programs on the machine only ever add time.
     """
     size = manifest.input.size
     inputs = {"image_nhwc": np.zeros((1, size, size, 3), dtype=np.uint8)}
@@ -96,7 +96,7 @@ def _read_choice(cache: Path) -> str | None:
 
 
 def _write_choice(cache: Path, engine: str, timings: dict[str, float]) -> None:
-    """Remember the choice; a read-only or full disk only means that the next start measures again."""
+    """Remember the choice; on a read-only or full disk the next start measures again."""
     try:
         import tempfile  # needed once per machine
 

@@ -1,4 +1,4 @@
-"""TFLite graphs through LiteRT (``ai_edge_litert``), the older ``tflite_runtime``, or TensorFlow, whichever is there.
+"""TFLite graphs through LiteRT (``ai_edge_litert``), the older ``tflite_runtime``, or TensorFlow.
 
 ``tflite_runtime`` 2.14 is the last release and the only one with wheels for 32-bit ARM; it needs numpy < 2.
 """

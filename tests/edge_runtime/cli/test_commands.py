@@ -68,7 +68,7 @@ def test_every_format_says_when_it_is_no_diagnosis(
     verdict: str, file_format: str, folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("edge_runtime.classifier.Classifier._verdict", lambda *_: (verdict, (f"this is {verdict}",)))
+    monkeypatch.setattr("edge_runtime.classifier.Classifier._verdict", lambda *_: (verdict, ("look again",)))
     assert main(["predict", str(folder / "lesion-0.jpg"), *flags, "--format", file_format]) == 0
     words = {"not_sure": "not sure", "not_a_lesion_image": "not a lesion image"}[verdict]
     found = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_patterns_and_addresses(folder: Path, flags: list[str], capsys: pytest.C
     lines = {line["image"]: line for line in json_lines(capsys.readouterr().out)}
     assert lines[str(folder / "lesion-1.jpg")]["label"]
     assert lines[str(folder / "lesion-2.jpg")]["label"]
-    assert lines[nothing]["error"].endswith("expected files of this pattern, found none")
+    assert lines[nothing]["error"].endswith("expected files matching this pattern, found none")
     assert "nothing is fetched from a network" in lines["https://example.org/a.jpg"]["error"]
 
 
