@@ -16,7 +16,6 @@ from edge_runtime.bundle.manifest import (
     ROLES,
     SCHEMA_VERSION,
     Calibration,
-    Format,
     GraphFile,
     InputSpec,
     Manifest,
@@ -28,6 +27,7 @@ from edge_runtime.bundle.manifest import (
     Variant,
 )
 from edge_runtime.version import __version__
+from edge_runtime.vocabulary import GraphFormat
 from export.roles.split_model import RoleGraph
 from train.model.checkpoint import Checkpoint
 
@@ -40,7 +40,7 @@ def graph_entry(path: Path, graph: RoleGraph, precision: str) -> GraphFile:
     return GraphFile(
         file=path.name,
         role=graph.role,
-        format=cast(Format, path.suffix[1:]),
+        format=cast(GraphFormat, path.suffix[1:]),
         precision=cast(Precision, precision),
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),

@@ -127,7 +127,7 @@ def test_resume_goes_on_after_a_torn_line(ending: str, folder: Path, flags: list
     lines = whole.splitlines(keepends=True)
     kept = "".join(lines[:3])
     output.write_text(kept + lines[3][:20])
-    with pytest.raises(DataError, match=r"results\.\w+: exists already; go on with --resume, or remove it"):
+    with pytest.raises(DataError, match=r"results\.\w+: exists already; continue it with --resume, or remove it"):
         main(command)
     assert main([*command, "--resume"]) == 0
     resumed = output.read_text()
@@ -147,12 +147,12 @@ def test_resume_refuses_another_variant_and_other_files(folder: Path, flags: lis
     output = tmp_path / "results.jsonl"
     command = ["predict", str(folder), *flags, "--output", str(output), "--resume"]
     assert main(command) == 0
-    with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, and this is {ENGINE} fp32"):
+    with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, but this run uses {ENGINE} fp32"):
         main([*command, "--precision", "fp32"])
-    with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, and this is {ENGINE} int8 4 views"):
+    with pytest.raises(DataError, match=rf"was begun with {ENGINE} int8, but this run uses {ENGINE} int8 4 views"):
         main([*command, "--views", "4"])
     output.write_text("something else\n")
-    with pytest.raises(DataError, match="expected answers of this program, found something else"):
+    with pytest.raises(DataError, match="expected predictions of this program, found something else"):
         main(command)
     with pytest.raises(DataError, match=r"expected a name ending in \.jsonl"):
         main([*command, "--output", str(tmp_path / "results.xlsx")])
@@ -180,7 +180,7 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
     assert text.endswith("\n")
     answered = len(json_lines(text))
     assert 3 <= answered < 406
-    assert f"{answered} answered" in errors
+    assert f"{answered} predicted" in errors
     assert main(["predict", str(folder), *flags, "--output", str(output), "--resume"]) == 0
     names = [line["image"] for line in json_lines(output.read_text())]
     assert len(names) == len(set(names)) == 406
