@@ -101,8 +101,8 @@ load-test: setup ## put load on a server of its own on loopback
 fuzz-uploads: setup ## throw 10,000 hostile uploads at a server of its own on loopback
 	$(RUN) -m tools.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
 
-lint: setup ## style, types, import contracts and security
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports && .venv/bin/bandit --quiet --configfile pyproject.toml --recursive edge_runtime webapp
+lint: setup ## style, types, import contracts, spelling, security and the workflows' schema
+	$(RUN) -m tools.lint
 
 audit: setup ## look the served packages up among known vulnerabilities (asks pypi.org and registry.npmjs.org)
 	.venv/bin/pip-audit --requirement requirements/web.txt --disable-pip --no-deps

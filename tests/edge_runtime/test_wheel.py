@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("edge_runtime", "webapp"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(REPOSITORY / name, source)
     code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
     (source / "dist").mkdir()
@@ -56,6 +56,8 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
     assert "dermedge = edge_runtime.__main__:run" in scripts
     assert "dermedge-web = webapp.__main__:run" in scripts
     assert "Requires-Dist: torch" not in metadata
+    assert "License-Expression: Apache-2.0" in metadata
+    assert {f"dermedge-{__version__}.dist-info/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= set(names)
 
 
 def test_the_wheel_predicts_away_from_the_checkout(
