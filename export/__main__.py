@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"fp32 is always among them (default: {' '.join(DEFAULT_PRECISIONS)})")  # fmt: skip
     add("--calibration-images", type=int, default=default.calibration_images, metavar="N",
         help="training images that int8 ranges are measured on (default: %(default)s)")  # fmt: skip
-    add("--hold-out-images", type=int, default=default.hold_out_images, metavar="N",
+    add("--selection-images", type=int, default=default.selection_images, metavar="N",
         help="other training images that choose the int8 recipe (default: %(default)s)")  # fmt: skip
     add("--validation-images", type=int, metavar="N", help="judge by N validation images only (default: all)")
     add("--calibrator", choices=("auto", "min-max", "percentile", "mse", "entropy"), default=default.calibrator,
@@ -79,8 +79,8 @@ def main() -> int:
     from export.report.data import parity_table
 
     outcome = run_export(configuration)
-    print(parity_table(outcome.manifest, outcome.results))
-    for format_name, scores in outcome.scores.items():
+    print(parity_table(outcome.manifest, outcome.measurements))
+    for format_name, scores in outcome.measurements.int8_scores.items():
         best = min(scores, key=lambda score: score.divergence)
         print(f"{format_name} int8: {best.recipe} (best of {len(scores)} on held-out training images)")
     print(f"bundle: {configuration.output}")

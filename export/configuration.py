@@ -47,7 +47,7 @@ class ExportConfiguration:
     formats: tuple[str, ...] = FORMATS
     precisions: tuple[str, ...] = DEFAULT_PRECISIONS
     calibration_images: int = 200
-    hold_out_images: int = 150
+    selection_images: int = 150
     validation_images: int | None = None
     calibrator: Calibrator = "auto"
     int8_goal: float = 5e-4

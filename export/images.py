@@ -1,7 +1,7 @@
-"""The images an export needs: some of the training part to calibrate with, the validation part to judge by.
+"""The images an export needs: some of the training subset to quantise with, the validation subset to check graphs on.
 
-No image of the validation or test part ever chooses anything here: ranges come from the calibration images, and
-the choice between calibrators from a hold-out, both from the training part.
+No validation or test image ever chooses anything here: int8 ranges come from the calibration images and the choice
+of int8 recipe from the selection images, both taken from the training subset.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import load_image_hwc
+from train.data.dataset import encode_records
 from train.data.records import LesionRecord
 from train.data.split import Split
 
@@ -36,14 +38,18 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.records)
 
+    def patient_vectors(self, specification: PatientMetadataSpec | None) -> NDArray[np.float32] | None:
+        """Return the patients' metadata, float32 [N,M], or ``None`` for a model that takes none."""
+        return None if specification is None else encode_records(self.records, specification)
+
 
 def choose_calibration(
-    records: Sequence[LesionRecord], split: Split, calibration: int, hold_out: int
+    records: Sequence[LesionRecord], split: Split, calibration: int, selection: int
 ) -> tuple[list[LesionRecord], list[LesionRecord]]:
-    """Return training records for calibration and for the hold-out, both as evenly over the classes as can be.
+    """Return training records for calibration and for selection, both as evenly over the classes as can be.
 
-    The same records and split give the same choice. Raises :class:`DataError` when the training part has fewer than
-    two classes: ranges seen on one class clip what the others need.
+    The same records and split give the same choice. Raises :class:`DataError` when the training subset has fewer than
+    two classes: ranges measured on one class clip the values of the others.
     """
     training = [record for record in records if split.parts.get(record.image_id) == "train"]
     if not training:
@@ -53,11 +59,11 @@ def choose_calibration(
         raise DataError(f"calibration: expected training images of several classes, found only {codes[0]}")
     order = _class_by_class(training)
     # Alternating, so that a class with few images is represented on both sides.
-    alternating = order[: 2 * min(calibration, hold_out)]
+    alternating = order[: 2 * min(calibration, selection)]
     rest = order[len(alternating) :]
-    chosen = alternating[::2] + (rest[: calibration - hold_out] if calibration > hold_out else [])
-    held_out = alternating[1::2] + (rest[: hold_out - calibration] if hold_out > calibration else [])
-    return chosen, held_out
+    chosen = alternating[::2] + (rest[: calibration - selection] if calibration > selection else [])
+    selected = alternating[1::2] + (rest[: selection - calibration] if selection > calibration else [])
+    return chosen, selected
 
 
 def choose_validation(records: Sequence[LesionRecord], split: Split, limit: int | None) -> list[LesionRecord]:

@@ -1,7 +1,7 @@
-"""A bundle small enough for a repository or a slow link: what a device needs to answer, and nothing else.
+"""A bundle small enough for a repository or a slow link: what a device needs to predict, and nothing else.
 
-Everything is written and measured first; then float backbones and whole-network graphs go, and the manifest keeps
-the figures that were measured on them.
+Everything is written and measured first. Then the float backbones and whole-network graphs are deleted, and the
+manifest keeps what was measured on them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime.bundle.manifest import Manifest, Variant, write_manifest
+from edge_runtime.bundle.manifest import Manifest, Variant
 from edge_runtime.errors import ExportError
 
 
 def compact_bundle(folder: Path, manifest: Manifest) -> Manifest:
-    """Keep the int8 variants' ``features``, ``head`` and ``explain``; return the manifest as rewritten.
+    """Delete all but the int8 variants' ``features``, ``head`` and ``explain``; return the manifest of what is left.
 
     Raises :class:`ExportError` when the bundle has no int8 variant.
     """
@@ -31,6 +31,4 @@ def compact_bundle(folder: Path, manifest: Manifest) -> Manifest:
         if graph.file not in kept:
             (folder / graph.file).unlink()
     graphs = [graph for graph in manifest.graphs if graph.file in kept]
-    compacted = msgspec.structs.replace(manifest, variants=variants, graphs=graphs)
-    write_manifest(folder, compacted)
-    return compacted
+    return msgspec.structs.replace(manifest, variants=variants, graphs=graphs)

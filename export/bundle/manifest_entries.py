@@ -1,14 +1,16 @@
-"""The parts of the manifest that are read off the written files, the checkpoint and the measurements."""
+"""The manifest of a bundle, from the written files, the checkpoint and what was measured."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import torch
 
 from edge_runtime.bundle.classes import CLASSES
@@ -20,6 +22,7 @@ from edge_runtime.bundle.manifest import (
     InputSpec,
     Manifest,
     Measured,
+    Parity,
     Precision,
     Provenance,
     TensorSpec,
@@ -28,8 +31,8 @@ from edge_runtime.bundle.manifest import (
 )
 from edge_runtime.version import __version__
 from edge_runtime.vocabulary import GraphFormat
+from export.inputs import ExportInputs
 from export.roles.split_model import RoleGraph
-from train.model.checkpoint import Checkpoint
 
 
 def graph_entry(path: Path, graph: RoleGraph, precision: str) -> GraphFile:
@@ -60,14 +63,9 @@ def variants_of(graphs: list[GraphFile]) -> dict[str, Variant]:
     return variants
 
 
-def build_manifest(
-    name: str,
-    checkpoint: Checkpoint,
-    checkpoint_path: Path,
-    graphs: list[GraphFile],
-    measured: Measured,
-) -> Manifest:
-    """Return the manifest of a bundle."""
+def build_manifest(name: str, inputs: ExportInputs, graphs: list[GraphFile], measured: Measured) -> Manifest:
+    """Return the manifest of a bundle; :func:`with_parity` adds what the gate measures."""
+    checkpoint = inputs.checkpoint
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=name,
@@ -92,13 +90,24 @@ def build_manifest(
             data=checkpoint.data_name,
             data_fingerprint=checkpoint.data_fingerprint,
             split_hash=checkpoint.split_hash,
-            checkpoint_sha256=hashlib.sha256(checkpoint_path.read_bytes()).hexdigest(),
+            checkpoint_sha256=hashlib.sha256(inputs.checkpoint_path.read_bytes()).hexdigest(),
             code_version=code_version(),
             created=creation_time().isoformat(timespec="seconds"),
             licence=checkpoint.licence,
         ),
         patient_metadata=checkpoint.metadata_spec,
     )
+
+
+def with_parity(manifest: Manifest, parity: Sequence[Parity]) -> Manifest:
+    """Return the manifest with the measured differences from the PyTorch model."""
+    measured = msgspec.structs.replace(manifest.measured, parity=list(parity))
+    return msgspec.structs.replace(manifest, measured=measured)
+
+
+def with_graphs(manifest: Manifest, graphs: list[GraphFile]) -> Manifest:
+    """Return the manifest of the same model in other files."""
+    return msgspec.structs.replace(manifest, graphs=graphs, variants=variants_of(graphs))
 
 
 def code_version() -> str:

@@ -53,7 +53,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class HoldOut:
+class SelectionSet:
     """Images uint8 [N,S,S,3], their truth [N], and the float model's probabilities float64 [N,7]."""
 
     images: NDArray[np.uint8]
@@ -61,10 +61,10 @@ class HoldOut:
     probabilities: NDArray[np.float64]
     metadata: NDArray[np.float32] | None = None
 
-    def first(self, count: int) -> HoldOut:
+    def first(self, count: int) -> SelectionSet:
         """Return the first images alone; they are as evenly spread over the classes as all."""
         metadata = None if self.metadata is None else self.metadata[:count]
-        return HoldOut(self.images[:count], self.truth[:count], self.probabilities[:count], metadata)
+        return SelectionSet(self.images[:count], self.truth[:count], self.probabilities[:count], metadata)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Int8Material:
 
     images: NDArray[np.uint8]
     layers: dict[str, LayerInputs]
-    hold_out: HoldOut
+    selection: SelectionSet
     calibrators: tuple[str, ...]
     goal: float
     threads: int
@@ -118,7 +118,7 @@ class _Search:
     def attempt(self, recipe: Recipe) -> Score:
         """Build and score a recipe, and keep it if it is the best so far."""
         graph = self.build(recipe)
-        score = score_graph(graph, str(recipe), self.engine, self.head, self.material.hold_out, self.material.threads)
+        score = score_graph(graph, str(recipe), self.engine, self.head, self.material.selection, self.material.threads)
         self.scores.append(score)
         self.progress.update()
         if score.divergence < self.best_score.divergence:
@@ -127,7 +127,7 @@ class _Search:
 
     def layers_by_harm(self) -> list[str]:
         """Return the layers by how much better the answers become when one of them alone stays float."""
-        some = self.material.hold_out.first(HARM_IMAGES)
+        some = self.material.selection.first(HARM_IMAGES)
         divergences = {}
         for name in self.material.layers:
             graph = self.build(replace(self.best, float_layers=(name,)))
@@ -137,19 +137,19 @@ class _Search:
         return sorted(divergences, key=lambda name: divergences[name])
 
 
-def score_graph(graph: bytes, name: str, engine: str, head: HeadGraph, hold_out: HoldOut, threads: int) -> Score:
+def score_graph(graph: bytes, name: str, engine: str, head: HeadGraph, selection: SelectionSet, threads: int) -> Score:
     """Run a ``features`` graph on the hold-out, then the float head, and compare with the float model."""
     run = backend(engine).load_graph(graph, threads, 1)
-    maps = [run({"image_nhwc": image[np.newaxis]})["feature_map"] for image in hold_out.images]
-    probabilities = head_probabilities(head, np.concatenate(maps), hold_out.metadata)
-    reference = hold_out.probabilities
+    maps = [run({"image_nhwc": image[np.newaxis]})["feature_map"] for image in selection.images]
+    probabilities = head_probabilities(head, np.concatenate(maps), selection.metadata)
+    reference = selection.probabilities
     divergence = (reference * (np.log(reference + 1e-12) - np.log(probabilities + 1e-12))).sum(1).mean()
     answers, reference_answers = probabilities.argmax(1), reference.argmax(1)
     return Score(
         recipe=name,
         divergence=float(divergence),
         agreement=float((answers == reference_answers).mean()),
-        accuracy_change=float((answers == hold_out.truth).mean() - (reference_answers == hold_out.truth).mean()),
+        accuracy_change=float((answers == selection.truth).mean() - (reference_answers == selection.truth).mean()),
     )
 
 

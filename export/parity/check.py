@@ -1,4 +1,4 @@
-"""The gate: every graph of a written bundle against the PyTorch model, read with the reader that devices use.
+"""The gate: every graph of a written bundle against the PyTorch model, read with the code that devices use.
 
 Only :mod:`edge_runtime` opens the files here, checksums included, so what passes is what a device will run.
 """
@@ -6,10 +6,8 @@ Only :mod:`edge_runtime` opens the files here, checksums included, so what passe
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,33 +15,34 @@ import torch
 from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from edge_runtime.bundle.manifest import Manifest, Parity, PatientMetadataSpec, read_manifest, read_verified
-from edge_runtime.bundle.patient import PatientMetadata, encode_patient
+from edge_runtime.bundle.manifest import Manifest, Parity, read_verified
 from edge_runtime.classifier import Classifier, calibrated_probabilities
 from edge_runtime.engines import backend
-from export.images import LabelledImages
-from export.roles.split_model import grad_cam
-from train.data.dataset import encode_records
-from train.data.records import LesionRecord
+from edge_runtime.machine import available_cpus
+from export.inputs import ExportInputs
+from export.parity.latency import graph_inputs, graph_runner, median_latencies, model_file
 from train.evaluation.subject import patient_of
 from train.metrics.classification import balanced_accuracy
-from train.model.architectures import LesionModel, normalise
+from train.model.architectures import normalise
+from train.model.gradcam import feature_grad_cam
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_runtime.engines import RunGraph
+    from export.images import LabelledImages
 
 CHAIN = "features+head"
 MODEL = "model"
 EXPLAINED_IMAGES = 60
-LATENCY_ROUNDS = 30
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The PyTorch model's answers: probabilities float64 [N,7] after temperature, and for the first images the
-    Grad-CAM map float32 [K,h,w] of the answered class by automatic differentiation."""
+    """What the PyTorch model predicts for the validation images.
+
+    ``probabilities`` float64 [N,7] after temperature scaling; ``maps`` float32 [K,h,w]: for the first K images,
+    Grad-CAM of the predicted class by automatic differentiation (:mod:`train.model.gradcam`).
+    """
 
     probabilities: NDArray[np.float64]
     maps: NDArray[np.float32]
@@ -51,19 +50,24 @@ class Reference:
 
 @dataclass(frozen=True)
 class GraphParity:
-    """One chain of graphs (``features+head`` or ``model``) of one variant; probabilities float64 [N,7]."""
+    """What one chain of graphs (``features+head`` or ``model``) of one variant predicts; probabilities float64 [N,7].
+
+    ``explain_correlation`` is Pearson's correlation of each of the first images' maps with the reference's;
+    ``latency_ms`` is the median for one image on one thread.
+    """
 
     variant: str
     role: str
     probabilities: NDArray[np.float64]
     explain_correlation: tuple[float, ...]
     size_bytes: int
-    latency_ms: float
+    latency_ms: float = 0.0
 
 
-def reference_answers(model: LesionModel, temperature: float, images: LabelledImages, manifest: Any) -> Reference:
-    """Run the model as it was trained: nothing folded, normalised outside, in fp32."""
-    metadata = encode_images(images.records, manifest)
+def reference_predictions(inputs: ExportInputs) -> Reference:
+    """Run the model on the validation images as it was trained: nothing folded, normalised outside, in fp32."""
+    model, images = inputs.model, inputs.validation
+    metadata = images.patient_vectors(inputs.checkpoint.metadata_spec)
     probabilities, maps = [], []
     for start in tqdm(range(0, len(images), 32), desc="PyTorch reference", disable=not sys.stderr.isatty()):
         batch = torch.from_numpy(images.images[start : start + 32])
@@ -71,46 +75,48 @@ def reference_answers(model: LesionModel, temperature: float, images: LabelledIm
         with torch.no_grad():
             feature_map = model.features(normalise(batch))
             logits = model.head(feature_map, patients)
-        probabilities.append(calibrated_probabilities(logits.numpy() / temperature))
+        probabilities.append(calibrated_probabilities(logits.numpy() / inputs.checkpoint.temperature))
         if start < EXPLAINED_IMAGES:
-            answered = torch.eye(len(CLASS_CODES))[logits.argmax(1)]
-            maps.append(grad_cam(model.head, feature_map, answered, patients).detach().numpy())
+            maps.append(feature_grad_cam(model, feature_map, logits.argmax(1), patients).numpy())
     return Reference(np.concatenate(probabilities), np.concatenate(maps)[:EXPLAINED_IMAGES])
 
 
-def check_bundle(bundle: Path, images: LabelledImages, reference: Reference) -> list[GraphParity]:
-    """Run every variant of a bundle on the images, as chain and as one graph."""
-    manifest = read_manifest(bundle)
+def check_bundle(bundle: Path, manifest: Manifest, images: LabelledImages, reference: Reference) -> list[GraphParity]:
+    """Run every variant of a bundle on the images, as a chain and as one graph.
+
+    ``manifest`` describes the files in the folder ``bundle``, which need not hold it yet.
+    """
     results: list[GraphParity] = []
     for variant in manifest.variants:
-        engine, precision = variant.split("-", 1)
-        with Classifier.load(bundle, engine=engine, precision=precision) as classifier:
+        with open_variant(bundle, manifest, variant) as classifier:
             results.append(_check_chain(classifier, variant, images, reference))
         results.append(_check_model(bundle, manifest, variant, images))
-    return _with_latencies(bundle, manifest, results, images.images[0])
+    # in turns, so that a moment in which the machine is busy slows all graphs alike
+    runners = [graph_runner(bundle, manifest, result.variant, whole=result.role == MODEL) for result in results]
+    latencies = median_latencies(runners, images.images[0])
+    return [replace(result, latency_ms=latency) for result, latency in zip(results, latencies, strict=True)]
+
+
+def open_variant(bundle: Path, manifest: Manifest, variant: str) -> Classifier:
+    """Load a variant as a device does, with the manifest in memory."""
+    engine, precision = variant.split("-", 1)
+    return Classifier(bundle, manifest, engine=engine, precision=precision, threads=available_cpus())
 
 
 def parity_entry(result: GraphParity, reference: Reference, truth: NDArray[np.int64]) -> Parity:
     """Return a result's entry in the manifest."""
-    answers, expected = result.probabilities.argmax(1), reference.probabilities.argmax(1)
+    predicted, expected = result.probabilities.argmax(1), reference.probabilities.argmax(1)
     return Parity(
         variant=result.variant,
         role=result.role,
         images=len(truth),
-        top1_agreement=float((answers == expected).mean()),
+        top1_agreement=float((predicted == expected).mean()),
         max_probability_difference=float(np.abs(result.probabilities - reference.probabilities).max()),
-        accuracy_change=float((answers == truth).mean() - (expected == truth).mean()),
-        balanced_accuracy_change=balanced_accuracy(truth, answers) - balanced_accuracy(truth, expected),
+        accuracy_change=float((predicted == truth).mean() - (expected == truth).mean()),
+        balanced_accuracy_change=balanced_accuracy(truth, predicted) - balanced_accuracy(truth, expected),
         size_bytes=result.size_bytes,
         latency_ms=result.latency_ms,
     )
-
-
-def encode_images(
-    records: tuple[LesionRecord, ...], specification: PatientMetadataSpec | None
-) -> NDArray[np.float32] | None:
-    """Return the patients' vectors float32 [N,M], or ``None`` for a model without patient metadata."""
-    return None if specification is None else encode_records(records, specification)
 
 
 def map_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -138,80 +144,18 @@ def _check_chain(classifier: Classifier, variant: str, images: LabelledImages, r
             correlations.append(map_correlation(prediction.class_activation_map, reference.maps[index]))
     files = classifier.manifest.variants[variant]
     size = sum(classifier.manifest.graph(file).size_bytes for file in (files.features, files.head))
-    return GraphParity(variant, CHAIN, np.array(probabilities), tuple(correlations), size, 0.0)
+    return GraphParity(variant, CHAIN, np.array(probabilities), tuple(correlations), size)
 
 
 def _check_model(bundle: Path, manifest: Manifest, variant: str, images: LabelledImages) -> GraphParity:
-    graph = manifest.graph(_model_file(manifest, variant))
+    graph = manifest.graph(model_file(manifest, variant))
     run = backend(graph.format).load_graph(read_verified(bundle, graph), 1, 1)
-    metadata = encode_images(images.records, manifest.patient_metadata)
+    metadata = images.patient_vectors(manifest.patient_metadata)
     probabilities = []
     for index, image in enumerate(_progress(images.images, f"{variant} {MODEL}", len(images))):
-        probabilities.append(run(_inputs(image, metadata, index))["probabilities"][0].astype(np.float64))
-    return GraphParity(variant, MODEL, np.array(probabilities), (), graph.size_bytes, 0.0)
-
-
-def _with_latencies(
-    bundle: Path, manifest: Manifest, results: list[GraphParity], image: NDArray[np.uint8]
-) -> list[GraphParity]:
-    """Measure one thread, one image at a time, in turns, so that a busy moment strikes all graphs alike."""
-    latencies = median_latencies([graph_runner(bundle, manifest, result) for result in results], image)
-    return [
-        GraphParity(
-            result.variant,
-            result.role,
-            result.probabilities,
-            result.explain_correlation,
-            result.size_bytes,
-            latency,
-        )
-        for result, latency in zip(results, latencies, strict=True)
-    ]
-
-
-def median_latencies(runners: list[Any], image: NDArray[np.uint8]) -> list[float]:
-    """Return milliseconds per run of one image [S,S,3], the runners taken in turns."""
-    timings: list[list[float]] = [[] for _ in runners]
-    for _ in range(LATENCY_ROUNDS):
-        for run, times in zip(runners, timings, strict=True):
-            started = perf_counter()
-            run(image)
-            times.append(1e3 * (perf_counter() - started))
-    return [median(times[LATENCY_ROUNDS // 5 :]) for times in timings]  # the first ones warm up
-
-
-def graph_runner(bundle: Path, manifest: Manifest, result: GraphParity) -> Any:
-    """Return a function from an image [S,S,3] to the answer of one graph chain, on one thread."""
-    files = manifest.variants[result.variant]
-    metadata = None
-    if manifest.patient_metadata is not None:
-        metadata = encode_patient(PatientMetadata(), manifest.patient_metadata)[np.newaxis]
-
-    def load(file: str) -> RunGraph:
-        graph = manifest.graph(file)
-        return backend(graph.format).load_graph(read_verified(bundle, graph), 1, 1)
-
-    if result.role == MODEL:
-        model = load(_model_file(manifest, result.variant))
-        return lambda image: model(_inputs(image, metadata, 0))
-    features, head = load(files.features), load(files.head)
-    extra = {} if metadata is None else {"metadata": metadata}
-    return lambda image: head({**features({"image_nhwc": image[np.newaxis]}), **extra})
-
-
-def _model_file(manifest: Manifest, variant: str) -> str:
-    file = manifest.variants[variant].model
-    assert file is not None, "an export always writes the whole network too"
-    return file
-
-
-def _inputs(
-    image: NDArray[np.uint8], metadata: NDArray[np.float32] | None, index: int
-) -> dict[str, NDArray[np.generic]]:
-    inputs: dict[str, NDArray[np.generic]] = {"image_nhwc": image[np.newaxis]}
-    if metadata is not None:
-        inputs["metadata"] = metadata[index : index + 1]
-    return inputs
+        patient = None if metadata is None else metadata[index]
+        probabilities.append(run(graph_inputs(image, patient))["probabilities"][0].astype(np.float64))
+    return GraphParity(variant, MODEL, np.array(probabilities), (), graph.size_bytes)
 
 
 def _progress(items: Any, description: str, total: int) -> Any:

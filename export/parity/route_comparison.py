@@ -1,18 +1,31 @@
-"""Both routes to TFLite, litert-torch and onnx2tf, judged by the same images and timed in turns."""
+"""Both routes to TFLite, litert-torch and onnx2tf, on the same images and timed in turns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.bundle.manifest import read_manifest
+from edge_runtime.bundle.manifest import Manifest
 from export.configuration import TFLITE_ROUTES
-from export.parity.check import GraphParity, Reference, check_bundle, graph_runner, median_latencies, parity_entry
+from export.parity.check import MODEL, GraphParity, Reference, parity_entry
+from export.parity.latency import graph_runner, median_latencies
 
 if TYPE_CHECKING:
     from export.images import LabelledImages
+
+
+@dataclass(frozen=True)
+class RouteBundle:
+    """The TFLite files that one route wrote, and what they predict."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+    results: Sequence[GraphParity]
 
 
 def other_route(route: str) -> str:
@@ -21,46 +34,41 @@ def other_route(route: str) -> str:
 
 
 def compare_routes(
-    bundles: dict[str, Path],
-    results: list[GraphParity],
-    images: LabelledImages,
-    reference: Reference,
-) -> list[dict[str, Any]]:
+    one: RouteBundle, other: RouteBundle, images: LabelledImages, reference: Reference
+) -> tuple[dict[str, Any], ...]:
     """Return one entry per TFLite variant and role for ``report.json``.
 
-    ``bundles`` holds the folder by route, first the one that ``results`` were measured on. Per route an entry has size,
-    milliseconds on one thread, agreement with PyTorch and changes in accuracy; and of the two routes' answers how often
-    they agree and how far apart their probabilities are at most.
+    Per route an entry has size, milliseconds on one thread, agreement with PyTorch and changes in accuracy; and for
+    both together how often the predictions agree and how far apart their probabilities are at most.
     """
-    (first, bundle), (second, other_bundle) = bundles.items()
-    others = {(result.variant, result.role): result for result in check_bundle(other_bundle, images, reference)}
-    pairs = [(result, others[result.variant, result.role]) for result in results if result.variant[:6] == "tflite"]
+    others = {(result.variant, result.role): result for result in other.results}
+    pairs = [(result, others[result.variant, result.role]) for result in one.results if result.variant[:6] == "tflite"]
     runners = [
-        graph_runner(folder, read_manifest(folder), result)
+        graph_runner(route.folder, route.manifest, result.variant, whole=result.role == MODEL)
         for pair in pairs
-        for folder, result in zip((bundle, other_bundle), pair, strict=True)
+        for route, result in zip((one, other), pair, strict=True)
     ]
     milliseconds = iter(median_latencies(runners, images.images[0]))
     entries = []
     for pair in pairs:
         routes = {
-            route: {**_figures(result, reference, images), "latency_ms": next(milliseconds)}
-            for route, result in zip((first, second), pair, strict=True)
+            route.name: {**_metrics(result, reference, images), "latency_ms": next(milliseconds)}
+            for route, result in zip((one, other), pair, strict=True)
         }
-        one, two = (result.probabilities for result in pair)
+        first, second = (result.probabilities for result in pair)
         entries.append(
             {
                 "variant": pair[0].variant,
                 "role": pair[0].role,
                 "routes": routes,
-                "agreement_of_routes": float((one.argmax(1) == two.argmax(1)).mean()),
-                "max_probability_difference_of_routes": float(np.abs(one - two).max()),
+                "agreement_of_routes": float((first.argmax(1) == second.argmax(1)).mean()),
+                "max_probability_difference_of_routes": float(np.abs(first - second).max()),
             }
         )
-    return entries
+    return tuple(entries)
 
 
-def _figures(result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:
+def _metrics(result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:
     entry = parity_entry(result, reference, images.truth)
     return {
         "size_bytes": entry.size_bytes,

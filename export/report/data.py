@@ -14,9 +14,8 @@ import numpy as np
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.machine import cpu_name
 from export.configuration import Tolerances
-from export.images import LabelledImages
-from export.int8.recipe_search import Score
 from export.parity.check import GraphParity, Reference
+from export.parity.measurements import Measurements
 from export.parity.tolerances import recall_changes
 from train.metrics.intervals import CONFIDENCE_LEVEL, REPLICATES, paired_intervals
 from train.report.metrics_tree import plain
@@ -26,18 +25,11 @@ MOST_CHANGED = 10
 
 
 def build_report(
-    manifest: Manifest,
-    results: list[GraphParity],
-    reference: Reference,
-    images: LabelledImages,
-    scores: dict[str, list[Score]],
-    tolerances: Tolerances,
-    broken: list[str],
-    training: dict[str, Any],
+    manifest: Manifest, measurements: Measurements, tolerances: Tolerances, training: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the tree of ``report.json``: parity with intervals and per-class changes, and all int8 recipes.
 
-    ``broken`` are the lines of the gate, ``training`` what the run's folder says.
+    ``manifest`` holds what was measured; ``training`` is what the run's folder says.
     """
     measured = {name: value for name, value in msgspec.to_builtins(manifest.measured).items() if name != "parity"}
     return plain(
@@ -47,17 +39,21 @@ def build_report(
             "training": training,
             "machine": {"processor": cpu_name(), "system": platform.system(), "threads": 1},
             "tolerances": asdict(tolerances),
-            "broken_tolerances": broken,
+            "broken_tolerances": list(measurements.broken),
             "intervals": {
                 "method": "paired percentile bootstrap over lesions",
                 "level": CONFIDENCE_LEVEL,
                 "replicates": REPLICATES,
             },
-            "int8_recipes": {name: [asdict(score) for score in tried] for name, tried in scores.items()},
+            "int8_recipes": {
+                name: [asdict(score) for score in tried] for name, tried in measurements.int8_scores.items()
+            },
             "chains": [
-                _chain(msgspec.to_builtins(entry), result, reference, images)
-                for entry, result in zip(manifest.measured.parity, results, strict=True)
+                _chain(msgspec.to_builtins(entry), result, measurements)
+                for entry, result in zip(measurements.parity, measurements.results, strict=True)
             ],
+            "nodes": measurements.node_counts,
+            "tflite_routes": list(measurements.tflite_routes),
         }
     )
 
@@ -75,7 +71,8 @@ def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CH
     return [(index, float(differences[index])) for index in np.argsort(-differences, kind="stable")[:count].tolist()]
 
 
-def _chain(entry: dict[str, Any], result: GraphParity, reference: Reference, images: LabelledImages) -> dict[str, Any]:
+def _chain(entry: dict[str, Any], result: GraphParity, measurements: Measurements) -> dict[str, Any]:
+    images, reference = measurements.images, measurements.reference
     lesions = [record.lesion_id for record in images.records]
     intervals = paired_intervals(images.truth, result.probabilities, reference.probabilities, lesions)
     return {
@@ -97,11 +94,11 @@ def _chain(entry: dict[str, Any], result: GraphParity, reference: Reference, ima
     }
 
 
-def parity_table(manifest: Manifest, results: list[GraphParity]) -> str:
+def parity_table(manifest: Manifest, measurements: Measurements) -> str:
     """Return one line per graph chain, against PyTorch on the validation images."""
     head = ("variant", "graphs", "agree", "max Δp", "Δacc", "Δbal.acc", "Grad-CAM r", "MB", "ms")
     rows = [head]
-    for entry, result in zip(manifest.measured.parity, results, strict=True):
+    for entry, result in zip(measurements.parity, measurements.results, strict=True):
         correlation = f"{np.mean(result.explain_correlation):.4f}" if result.explain_correlation else "–"
         rows.append(
             (

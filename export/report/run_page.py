@@ -18,8 +18,8 @@ from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError
 from edge_runtime.imaging.overlay import render_overlay, render_side_by_side
 from edge_runtime.prediction import Prediction
-from export.images import LabelledImages
-from export.parity.check import CHAIN, GraphParity, Reference, map_correlation
+from export.parity.check import CHAIN, GraphParity, map_correlation, open_variant
+from export.parity.measurements import Measurements
 from export.report.data import most_changed
 from export.report.page import PAGE_NAME, render_page
 from train.data.records import LesionRecord
@@ -33,21 +33,16 @@ SHOWN = 6
 
 
 def write_run_report(
-    run: Path,
-    bundle: Path,
-    manifest: Manifest,
-    report: dict[str, Any],
-    results: list[GraphParity],
-    reference: Reference,
-    images: LabelledImages,
+    run: Path, bundle: Path, manifest: Manifest, report: dict[str, Any], measurements: Measurements
 ) -> Path | None:
     """Write ``<run>/export-report/report.html`` and return it, or ``None`` when the run's folder cannot be written.
 
-    The bundle must still hold its fp32 variants. A report that cannot be written is no reason to refuse a bundle.
+    ``bundle`` is the folder of the graphs and must still hold the fp32 ones. A report that cannot be written is no
+    reason to refuse a bundle.
     """
     cases = {
-        result.variant: _cases(bundle, result, reference, images)
-        for result in results
+        result.variant: _cases(bundle, manifest, result, measurements)
+        for result in measurements.results
         if result.role == CHAIN and result.variant.endswith(("int8", "dynamic"))
     }
     path = run / FOLDER_NAME / PAGE_NAME
@@ -59,11 +54,12 @@ def write_run_report(
     return path
 
 
-def _cases(bundle: Path, result: GraphParity, reference: Reference, images: LabelledImages) -> list[dict[str, Any]]:
-    engine, precision = result.variant.split("-", 1)
+def _cases(bundle: Path, manifest: Manifest, result: GraphParity, measurements: Measurements) -> list[dict[str, Any]]:
+    images, reference = measurements.images, measurements.reference
+    engine = result.variant.partition("-")[0]
     with (
-        Classifier.load(bundle, engine=engine, precision="fp32") as exact,
-        Classifier.load(bundle, engine=engine, precision=precision) as quantised,
+        open_variant(bundle, manifest, f"{engine}-fp32") as exact,
+        open_variant(bundle, manifest, result.variant) as quantised,
     ):
         cases = []
         for index, difference in most_changed(result, reference, SHOWN):

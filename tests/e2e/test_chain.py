@@ -43,7 +43,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )  # fmt: skip
     run_module(
         "export", "--checkpoint", folder / "runs/chain/best.pt", "--output", folder / "bundle",
-        "--calibration-images", 16, "--hold-out-images", 8, "--calibrator", "min-max",
+        "--calibration-images", 16, "--selection-images", 8, "--calibrator", "min-max",
         "--tolerance-int8-agreement", 0.5, "--tolerance-accuracy-loss", 1, "--tolerance-balanced-accuracy-loss", 1,
         "--tolerance-recall-loss", 1, "--tolerance-int8-explain-correlation", -1,
         environment=environment,

@@ -109,7 +109,7 @@ def write_run(folder: Path, data: Path, architecture: str = "resnet18", **change
 def exported_configuration(checkpoint: Path, output: Path) -> ExportConfiguration:
     """Return what the shared bundle was asked to be."""
     return ExportConfiguration(
-        checkpoint, output, precisions=PRECISIONS, calibration_images=21, hold_out_images=14, calibrator="min-max"
+        checkpoint, output, precisions=PRECISIONS, calibration_images=21, selection_images=14, calibrator="min-max"
     )
 
 

@@ -131,7 +131,7 @@ def test_int8_files_are_a_quarter_of_fp32(exported: Exported) -> None:
 
 def test_explain_equals_autograd_in_fp32_and_follows_it_in_int8(exported: Exported) -> None:
     _, outcome = exported
-    for result in outcome.results:
+    for result in outcome.measurements.results:
         if result.role == "model":
             continue
         assert len(result.explain_correlation) > 10
@@ -223,7 +223,7 @@ def test_report_holds_recipes_and_per_class_changes(exported: Exported) -> None:
     bundle, outcome = exported
     report = json.loads((bundle / "report.json").read_text())
     assert {name: len(scores) for name, scores in report["int8_recipes"].items()} == {"onnx": 1, "tflite": 1}
-    assert len(report["chains"]) == len(outcome.results)
+    assert len(report["chains"]) == len(outcome.measurements.results)
     for chain in report["chains"]:
         assert list(chain["recognised_more_or_fewer"]) == list(CLASS_CODES)
         assert len(chain["most_changed"]) == 10

@@ -56,7 +56,7 @@ def test_int8_weights_start_a_training(
     exported: tuple[Path, ExportOutcome], checkpoint: Path, data_folder: Path, tmp_path: Path
 ) -> None:
     bundle = Path(shutil.copytree(exported[0], tmp_path / "bundle"))
-    compact_bundle(bundle, read_manifest(bundle))
+    write_manifest(bundle, compact_bundle(bundle, read_manifest(bundle)))
     output = tmp_path / "weights.pth"
     assert main(["--bundle", str(bundle), "--data", str(data_folder), "--output", str(output)]) == 0
     model = build_model("resnet18").eval()

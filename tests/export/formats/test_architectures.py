@@ -39,4 +39,6 @@ def test_every_architecture_exports(architecture: str, tmp_path: Path, data_fold
     sizes = {graph.file: graph.size_bytes for graph in outcome.manifest.graphs}
     for format_name in ("onnx", "tflite"):
         assert sizes[f"features.int8.{format_name}"] < 0.4 * sizes[f"features.fp32.{format_name}"]
-    assert all(len(result.explain_correlation) > 10 for result in outcome.results if result.role != "model")
+    assert all(
+        len(result.explain_correlation) > 10 for result in outcome.measurements.results if result.role != "model"
+    )

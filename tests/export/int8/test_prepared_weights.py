@@ -10,11 +10,19 @@ import pytest
 from torch import nn
 
 from edge_runtime.bundle.manifest import Role
-from export.bundle.graphs import BackboneSource, BundleGraphs
+from export.bundle.graphs import BundleGraphs
+from export.bundle.sources import BackboneSource
 from export.configuration import ExportConfiguration
-from export.int8.recipe_search import HoldOut, Int8Material, Score
+from export.int8.recipe_search import Int8Material, Score, SelectionSet
 
 GOAL = 0.1
+
+
+class NoSources:
+    """Stands in for the weights, which no file of a rehearsal holds."""
+
+    def get(self, _: str) -> BackboneSource:
+        return BackboneSource(nn.Identity(), {})
 
 
 class Rehearsal(BundleGraphs):
@@ -24,18 +32,16 @@ class Rehearsal(BundleGraphs):
         self.configuration = ExportConfiguration(Path(), folder, qat=qat)
         self.folder = folder
         self.scores = {}
+        self.sources = NoSources()  # type: ignore[assignment]
         self.divergences = divergences
         self.names = iter(("plain", "equalised", "fine-tuned"))
-
-    def prepared(self, name: str) -> BackboneSource:
-        return BackboneSource(nn.Identity(), {})
 
     def _split(self, model: nn.Module, layout: Any, *, explicit_padding: bool | None = None) -> Any:
         return {}
 
     def _material(self, graphs: Any) -> Int8Material:
         nothing = np.zeros(0)
-        return Int8Material(nothing, {}, HoldOut(nothing, nothing, nothing), ("min-max",), GOAL, 1)
+        return Int8Material(nothing, {}, SelectionSet(nothing, nothing, nothing), ("min-max",), GOAL, 1)
 
     def run(self) -> str:
         def write(graphs: Any, folder: Path, material: Int8Material) -> tuple[dict[Role, Path], list[Score]]:

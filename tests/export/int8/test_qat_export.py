@@ -14,6 +14,7 @@ import torch
 
 from edge_runtime.engines import backend
 from export.bundle import graphs as bundle_graphs
+from export.bundle import sources
 from export.configuration import Tolerances
 from export.int8 import fine_tuning
 from export.int8 import recipe_search as int8_choice
@@ -34,7 +35,7 @@ def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, mon
         tuned.append(fine_tuning.fine_tune(*given))
         return tuned[-1]
 
-    monkeypatch.setattr(bundle_graphs, "fine_tune", fine_tune)
+    monkeypatch.setattr(sources, "fine_tune", fine_tune)
     # Weights spoilt like that would never be chosen by what they do: the plain ones are judged worse, and the
     # equalised ones still worse.
     figures: Iterator[float] = iter((0.5, 0.6, 0.1, 0.1) * 2)

@@ -114,6 +114,7 @@ def test_run_folder_that_cannot_be_written_is_no_reason_to_refuse(
     bundle, outcome = exported
     report = json.loads(text_of(bundle / "report.json"))
     nowhere = checkpoint  # a file where the folder should be refuses writing for root too
-    result = write_run_report(nowhere, bundle, outcome.manifest, report, [], None, None)  # type: ignore[arg-type]
+    measurements = replace(outcome.measurements, results=())
+    result = write_run_report(nowhere, bundle, outcome.manifest, report, measurements)
     assert result is None
     assert "cannot be written: " in capfd.readouterr().err
