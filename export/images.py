@@ -51,9 +51,9 @@ def choose_calibration(
     The same records and split give the same choice. Raises :class:`DataError` when the training subset has fewer than
     two classes: ranges measured on one class clip the values of the others.
     """
-    training = [record for record in records if split.parts.get(record.image_id) == "train"]
+    training = [record for record in records if split.subsets.get(record.image_id) == "train"]
     if not training:
-        raise DataError("calibration: expected images in the training part of the split, found none")
+        raise DataError("calibration: expected images in the training set of the split, found none")
     codes = sorted({CLASS_CODES[record.label] for record in training})
     if len(codes) < 2:
         raise DataError(f"calibration: expected training images of several classes, found only {codes[0]}")
@@ -68,9 +68,9 @@ def choose_calibration(
 
 def choose_validation(records: Sequence[LesionRecord], split: Split, limit: int | None) -> list[LesionRecord]:
     """Return the validation records, ``limit`` of them evenly over the classes if given."""
-    validation = [record for record in records if split.parts.get(record.image_id) == "validation"]
+    validation = [record for record in records if split.subsets.get(record.image_id) == "validation"]
     if not validation:
-        raise DataError("validation: expected images in the validation part of the split, found none")
+        raise DataError("validation: expected images in the validation set of the split, found none")
     return validation if limit is None else _class_by_class(validation)[:limit]
 
 

@@ -5,7 +5,7 @@
 
 A bundle is small enough to keep when the checkpoint it came from is not. Its convolutions hold the batch norms they
 were followed by, and perhaps 8-bit weights. Here they are dequantised, and each batch norm is put back such that the
-function stays the same, with running statistics measured on images of the bundle's training part, so that learning
+function stays the same, with running statistics measured on images of the bundle's training set, so that learning
 can go on. For linear heads (the ResNets and others with a backbone of convolutions and batch norms in one chain).
 """
 

@@ -6,7 +6,7 @@ the outlier score itself from training images. They are written into the checkpo
     python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.02
 
 Two things can be set besides. ``--prior-shift`` moves the answers from balanced classes (a model learned with logit
-adjustment) towards the frequencies of the training part: more accuracy, less balanced accuracy (Menon et al., ICLR
+adjustment) towards the frequencies of the training set: more accuracy, less balanced accuracy (Menon et al., ICLR
 2021). ``--camera-shifts`` fits the temperature also on validation images as other cameras would have taken them, so
 that the confidence is not that of the home clinic alone (Ovadia et al., NeurIPS 2019).
 """
@@ -189,7 +189,7 @@ def calibrate_run(path: Path, data: PreparedData) -> Checkpoint:
     def sample(positions: list[int]) -> Sample:
         return Sample(SelectedImages(data.cache.images, positions), [data.records[index] for index in positions])
 
-    training, validation = (data.split.indices(data.records, part) for part in ("train", "validation"))
+    training, validation = (data.split.indices(data.records, subset) for subset in ("train", "validation"))
     return calibrate_checkpoint(path, sample(evenly_spaced(training, FIT_IMAGES)), sample(validation))
 
 
@@ -199,14 +199,14 @@ def main(arguments: list[str] | None = None) -> int:
     path = flags.runs_folder / flags.run / "best.pt"
     facts = CheckpointSubject(path).facts
     samples = {}
-    for part in ("train", "validation"):
+    for subset in ("train", "validation"):
         data = read_evaluation_data(
-            facts, flags.data, part, split_file=None, runs=flags.runs_folder, cache=flags.cache_folder
+            facts, flags.data, subset, split_file=None, runs=flags.runs_folder, cache=flags.cache_folder
         )
-        if part == "train":
+        if subset == "train":
             counts = class_counts(np.array([record.label for record in data.records]))
-        data = data.subset(evenly_spaced(range(len(data.records)), FIT_IMAGES)) if part == "train" else data
-        samples[part] = Sample(data.images, data.records)
+        data = data.select(evenly_spaced(range(len(data.records)), FIT_IMAGES)) if subset == "train" else data
+        samples[subset] = Sample(data.images, data.records)
     old = load_checkpoint(path)
     checkpoint = calibrate_checkpoint(
         path,
@@ -232,7 +232,7 @@ def prior_shift_table(
 ) -> str:
     """What other strengths of the prior shift would do to the validation figures: one line each, for the choice."""
     frequency = log_frequencies(counts)
-    lines = ["prior shift  accuracy  balanced accuracy  macro F1   (validation part)"]
+    lines = ["prior shift  accuracy  balanced accuracy  macro F1   (validation set)"]
     for strength in sorted({*np.linspace(0.0, 1.0, 6).round(2).tolist(), current}):
         figures = summary_metrics(truth, apply_temperature(logits + (strength - current) * frequency))
         mark = "  <- this checkpoint" if strength == current else ""
@@ -246,7 +246,7 @@ def prior_shift_table(
 def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train.calibrate",
-        description="Fit temperature and thresholds on the validation part and write them into a run's best.pt.",
+        description="Fit temperature and thresholds on the validation set and write them into a run's best.pt.",
         epilog="example: python -m train.calibrate --run demo --coverage 0.9 --false-alarm-rate 0.02",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -263,7 +263,7 @@ def _read_flags(arguments: list[str] | None) -> argparse.Namespace:
         help="augmented copies of each image that the temperature is fitted on",
     )
     parser.add_argument(
-        "--prior-shift", type=float, help="0: answers as learned, 1: by the training part's class frequencies"
+        "--prior-shift", type=float, help="0: answers as learned, 1: by the training set's class frequencies"
     )
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are")
     parser.add_argument("--cache-folder", type=Path, default=Path("data/cache"), metavar="DIR", help="decoded images")

@@ -24,7 +24,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SELECTIONS = ("balanced_accuracy", "macro_f1", "accuracy", "loss", "last")
 FOLD_KINDS = ("lesion", "colour", "site", "confirmation")
 TEACHER_ANSWERS = ("mean", "drawn")
-FIT_PARTS = ("train", "train+validation", "all")
+FIT_SUBSETS = ("train", "train+validation", "all")
 
 
 def _option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -51,7 +51,9 @@ class TrainingConfiguration:
     fold_by: str = _option(
         "lesion", "what a fold leaves out: lesions at random, or whole clusters of images", FOLD_KINDS
     )
-    fit_on: str = _option("train", "parts to learn from; beyond 'train' the validation figures flatter", FIT_PARTS)
+    fit_on: str = _option(
+        "train", "subsets to learn from; beyond 'train' the validation metrics are optimistically biased", FIT_SUBSETS
+    )
     limit_images: int | None = _option(None, "use only this many images, drawn evenly over the lesions (trials)")
 
     architecture: str = _option("resnet18", "one of the registered architectures")

@@ -56,7 +56,7 @@ class EvaluationConfiguration:
     precision: str
     threads: int | None
     data: Path | None
-    part: str
+    subset: str
     split_file: Path | None
     output: Path | None
     runs: Path
@@ -94,7 +94,7 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
     data = read_evaluation_data(
         subject.facts,
         configuration.data,
-        configuration.part,
+        configuration.subset,
         split_file=configuration.split_file,
         runs=configuration.runs,
         cache=configuration.cache,
@@ -103,7 +103,7 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
     check_output(output)  # before the work, not after it
     logits = answer_all(subject, data)
     probabilities = apply_temperature(logits)
-    print(f"{subject.facts.title}\n{len(data.records)} images, {data.part} part of {data.folder}\n")
+    print(f"{subject.facts.title}\n{len(data.records)} images, {data.subset} subset of {data.folder}\n")
     if subject.facts.demo or data.demo:
         print(DEMO_WARNING + "\n")
     print(describe(data.truth, probabilities))
@@ -134,9 +134,9 @@ def describe(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> st
 
 def _default_output(subject: Subject, configuration: EvaluationConfiguration) -> Path:
     if configuration.bundle is None:
-        return subject.facts.source.parent / f"evaluation-{configuration.part}"
+        return subject.facts.source.parent / f"evaluation-{configuration.subset}"
     variant = subject.facts.details["variant"]
-    return configuration.runs / f"evaluation-{subject.facts.source.name}-{variant}-{configuration.part}"
+    return configuration.runs / f"evaluation-{subject.facts.source.name}-{variant}-{configuration.subset}"
 
 
 def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
@@ -155,8 +155,8 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
     parser.add_argument("--precision", default="int8", choices=PRECISIONS, help="for --bundle (int8)")
     parser.add_argument("--threads", type=int, metavar="N", help="for --bundle: the engine's threads (all)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the run's own)")
-    parts = ("test", "validation", "train", "all")
-    parser.add_argument("--split", dest="part", default="test", choices=parts, help="which part (test)")
+    subsets = ("test", "validation", "train", "all")
+    parser.add_argument("--split", dest="subset", default="test", choices=subsets, help="which subset (test)")
     parser.add_argument("--split-file", type=Path, metavar="FILE", help="split.csv to use instead of the run's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the report (beside the checkpoint)")
     parser.add_argument("--runs-folder", type=Path, default=Path("runs"), metavar="DIR", help="where runs are (runs)")
@@ -187,7 +187,7 @@ def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:
         precision=flags.precision,
         threads=flags.threads,
         data=flags.data,
-        part=flags.part,
+        subset=flags.subset,
         split_file=flags.split_file,
         output=flags.output,
         runs=flags.runs_folder,

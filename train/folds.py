@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldsResult:
-    """``folds`` holds each fold's figures on its validation part; ``mean`` and ``deviation`` are over the folds.
+    """``folds`` holds each fold's figures on its validation set; ``mean`` and ``deviation`` are over the folds.
 
     ``together`` are the figures of all validation images, each answered by the fold that did not learn it.
     """
@@ -48,7 +48,7 @@ class FoldsResult:
 
 @dataclass(frozen=True)
 class FoldAnswers:
-    """A fold's answers on its validation part: truth int64 (N,), calibrated probabilities float64 (N, C)."""
+    """A fold's answers on its validation set: truth int64 (N,), calibrated probabilities float64 (N, C)."""
 
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -85,7 +85,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
 
 
 def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], FoldAnswers]:
-    """Figures and answers of a fold's ``best.pt`` on its validation part in fp32; keeps both in ``validation.npz``.
+    """Figures and answers of a fold's ``best.pt`` on its validation set in fp32; keeps both in ``validation.npz``.
 
     Images are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
     other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from train.calibrate import calibrate_run
 from train.configuration import TrainingConfiguration
-from train.data.prepare import fit_parts, prepare_data
+from train.data.prepare import fit_subsets, prepare_data
 from train.data.report import describe
 from train.learning.distribution import Workers, joined_workers
 from train.learning.learner import make_learner
@@ -44,7 +44,7 @@ def _train(configuration: TrainingConfiguration, workers: Workers, *, resume: bo
     folder = configuration.run_folder
     with workers.first_goes_first():
         data = prepare_data(configuration)
-    training, validation = data.dataset(*fit_parts(configuration)), data.dataset("validation")
+    training, validation = data.dataset(*fit_subsets(configuration)), data.dataset("validation")
     progress, state = read_progress(configuration, data) if resume else (Progress(), None)
     learner = make_learner(configuration, training.labels, data.metadata_spec, workers, state)
     if workers.is_first:

@@ -61,7 +61,7 @@ def cross_validation_section(summary: Summary | None) -> str:
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary["settings"].items())
     return (
         f"## Cross-validation\n\n{summary['folds']} folds (by {summary['fold_by']}, no lesion on two sides) of the "
-        f"{summary['images']} images outside the test part, in float32, each answered by the network that did not "
+        f"{summary['images']} images outside the test set, in float32, each answered by the network that did not "
         f"learn it. They are the folds' own networks, {summary['epochs']} epochs each ({settings}), not the deployed "
         "one. The calibration error is that after temperature scaling, with temperatures from other images.\n\n"
         + _figures(summary)

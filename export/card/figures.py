@@ -14,7 +14,7 @@ LISTED = 5
 
 
 def held_out(manifest: Manifest, evaluations: dict[str, Any]) -> str:
-    """Return the section of figures: of the held-out images, or of the validation part where nobody did that yet."""
+    """Return the section of figures: of the held-out images, or of the validation set where nobody did that yet."""
     if not evaluations:
         return _validation(manifest)
     first = next(iter(evaluations.values()))

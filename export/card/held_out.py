@@ -24,7 +24,7 @@ KEPT = (
 
 
 def evaluate_bundle(bundle: Path, manifest: Manifest, data: Path | None, arguments: list[str]) -> list[Path]:
-    """Evaluate every int8 variant (every variant where there is none) on the test part; return the reports' paths.
+    """Evaluate every int8 variant (every variant where there is none) on the test set; return the reports' paths.
 
     Only the first variant is also judged on corrupted images, the slow part of an evaluation.
     """

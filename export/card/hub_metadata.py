@@ -34,7 +34,7 @@ def front_matter(manifest: Manifest, evaluations: dict[str, Any]) -> str:
 
 
 def _model_index(manifest: Manifest, evaluations: dict[str, Any]) -> list[str]:
-    """Return the figures; those of the validation part where nothing was held out for them yet."""
+    """Return the figures; those of the validation set where nothing was held out for them yet."""
     results = []
     for variant, figures in evaluations.items():
         part, images = figures["data"]["part"], figures["data"]["images"]

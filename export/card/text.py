@@ -13,7 +13,7 @@ from export.card.cross_validation import cross_validation_section
 from export.card.hub_metadata import front_matter
 from export.report.data import REPORT_NAME
 from export.report.page import read_json
-from train.data.split import PARTS, read_split
+from train.data.split import SUBSETS, read_split
 from train.files import write_text_atomically
 
 CARD_NAME = "README.md"
@@ -40,16 +40,16 @@ def write_card(folder: Path, manifest: Manifest, report: dict[str, Any]) -> Path
     from export.card.held_out import read_evaluations  # it needs the evaluation's libraries, --help does not
 
     path = folder / CARD_NAME
-    write_text_atomically(path, card_text(manifest, report, read_evaluations(folder), count_parts(folder)))
+    write_text_atomically(path, card_text(manifest, report, read_evaluations(folder), count_subsets(folder)))
     return path
 
 
 def card_text(
-    manifest: Manifest, report: dict[str, Any], stored: dict[str, Any], parts: dict[str, int] | None = None
+    manifest: Manifest, report: dict[str, Any], stored: dict[str, Any], subsets: dict[str, int] | None = None
 ) -> str:
     """Return the card: a head for the hub, then prose and tables.
 
-    ``stored`` is what :func:`export.card.held_out.read_evaluations` returns, ``parts`` the images of each part.
+    ``stored`` is what :func:`export.card.held_out.read_evaluations` returns, ``subsets`` the images of each subset.
     """
     evaluations = stored["evaluations"]
     return "".join(
@@ -67,20 +67,20 @@ def card_text(
             card_figures.weaknesses(evaluations),
             card_parity.graphs(manifest, report),
             card_parity.size_and_energy(manifest, report),
-            _training(manifest, report, stored["initialisation"], parts),
+            _training(manifest, report, stored["initialisation"], subsets),
             _input(manifest),
             _provenance(manifest),
         )
     )
 
 
-def count_parts(folder: Path) -> dict[str, int] | None:
-    """Return how many images each part of the bundle's split has, ``None`` where no split travels with it."""
+def count_subsets(folder: Path) -> dict[str, int] | None:
+    """Return how many images each subset of the bundle's split has, ``None`` where no split travels with it."""
     path = folder / "split.csv"
     if not path.is_file():
         return None
-    found = list(read_split(path).parts.values())
-    return {part: found.count(part) for part in PARTS}
+    found = list(read_split(path).subsets.values())
+    return {subset: found.count(subset) for subset in SUBSETS}
 
 
 def _classes(manifest: Manifest) -> str:
@@ -92,16 +92,18 @@ def _classes(manifest: Manifest) -> str:
 
 
 def _training(
-    manifest: Manifest, report: dict[str, Any], initialisation: str | None, parts: dict[str, int] | None
+    manifest: Manifest, report: dict[str, Any], initialisation: str | None, subsets: dict[str, int] | None
 ) -> str:
     facts = report["training"]
-    counted = "" if parts is None else " (" + ", ".join(f"{count} {part}" for part, count in parts.items()) + ")"
+    counted = (
+        "" if subsets is None else " (" + ", ".join(f"{count} {subset}" for subset, count in subsets.items()) + ")"
+    )
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts["settings"].items())
     seconds = facts["seconds"]
     lines = [
         "## Training\n",
         f"- data: {manifest.provenance.data} (fingerprint `{manifest.provenance.data_fingerprint[:16]}`)",
-        f"- split: `{manifest.provenance.split_hash[:16]}`{counted}, no lesion in two parts; test chose nothing",
+        f"- split: `{manifest.provenance.split_hash[:16]}`{counted}, no lesion in two subsets; test chose nothing",
         f"- licence of the data, and so of this model's use: {manifest.provenance.licence}",
         f"- first weights: {initialisation or facts['initialisation'] or 'not recorded'}",
         f"- epochs: {facts['epochs'] or 'not recorded'}, weights of epoch {facts['epoch']}",

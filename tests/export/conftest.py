@@ -85,7 +85,7 @@ def write_run(folder: Path, data: Path, architecture: str = "resnet18", **change
     split = make_split(records, validation_fraction=0.4, test_fraction=0.1)
     write_split(split, folder / "split.csv")
     (folder / "data.json").write_text(json.dumps({"folder": str(data), "name": data.name}))
-    training = [record for record in records if split.parts[record.image_id] == "train"]
+    training = [record for record in records if split.subsets[record.image_id] == "train"]
     images = torch.from_numpy(np.stack([np.asarray(Image.open(record.path)) for record in training]))
     model = fitted_model(architecture, images, torch.tensor([record.label for record in training]))
     values: dict[str, object] = {

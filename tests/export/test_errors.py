@@ -87,11 +87,11 @@ def test_no_training_images_to_calibrate_on(
     own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = read_split(own_run.with_name("split.csv"))
-    emptied = Split({name: "test" if part == "train" else part for name, part in split.parts.items()})
+    emptied = Split({name: "test" if subset == "train" else subset for name, subset in split.subsets.items()})
     write_split(emptied, own_run.with_name("split.csv"))
     save_checkpoint(replace(load_checkpoint(own_run), split_hash=emptied.hash), own_run)
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one")
-    assert line == "error: calibration: expected images in the training part of the split, found none"
+    assert line == "error: calibration: expected images in the training set of the split, found none"
 
 
 def test_data_that_the_split_does_not_know(
@@ -103,7 +103,7 @@ def test_data_that_the_split_does_not_know(
     for path in data.rglob("ISIC_*.jpg"):
         path.rename(path.with_name(path.name.replace("ISIC_", "OTHER_")))
     line = failure(capfd, monkeypatch, own_run, tmp_path / "models" / "one", "--data", data)
-    assert line == "error: calibration: expected images in the training part of the split, found none"
+    assert line == "error: calibration: expected images in the training set of the split, found none"
 
 
 def test_calibration_of_no_images_is_refused(

@@ -46,7 +46,7 @@ def test_batch_norms_hold_the_statistics_of_the_images(exported: tuple[Path, Exp
     seen: list[torch.Tensor] = []
     norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     split = read_split(exported[0] / "split.csv")
-    records = [record for record in load_records(data_folder) if split.parts[record.image_id] == "train"]
+    records = [record for record in load_records(data_folder) if split.subsets[record.image_id] == "train"]
     logits_of(model, load_images(records, 64, "training images"))
     torch.testing.assert_close(norm.running_mean, seen[0].mean(dim=(0, 2, 3)), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(norm.running_var, seen[0].var(dim=(0, 2, 3), correction=0), atol=1e-4, rtol=1e-3)

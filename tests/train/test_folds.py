@@ -39,8 +39,8 @@ def test_folds_report_mean_and_deviation(
     for fold in range(3):
         folder = tmp_path / "cv" / f"fold-{fold}"
         answers = np.load(folder / "validation.npz")
-        parts = read_split(folder / "split.csv").parts
-        assert [parts[image_id] for image_id in answers["image_ids"]] == ["validation"] * len(answers["truth"])
+        subsets = read_split(folder / "split.csv").subsets
+        assert [subsets[image_id] for image_id in answers["image_ids"]] == ["validation"] * len(answers["truth"])
         validated += list(answers["image_ids"])
         counts.append(len(answers["truth"]))
         assert balanced_accuracy(answers["truth"], answers["logits"].argmax(1)) == pytest.approx(values[fold])

@@ -123,7 +123,7 @@ def test_folds_of_a_run(quick: Quick) -> None:
     validated: list[str] = []
     for fold in range(3):
         split = prepare_data(quick(folds=3, fold=fold)).split
-        validated += [image_id for image_id, part in split.parts.items() if part == "validation"]
+        validated += [image_id for image_id, subset in split.subsets.items() if subset == "validation"]
     assert len(validated) == len(set(validated))
 
 

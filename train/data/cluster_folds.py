@@ -31,7 +31,7 @@ def make_cluster_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Hold out the same test part as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
+    """Hold out the same test set as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
 
     ``images`` uint8 [N, H, W, 3] belong to ``records``. Raises :class:`DataError` when there are fewer clusters
     than folds.
@@ -48,15 +48,15 @@ def make_cluster_folds(
     for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
         fold_of_name[name] = min(range(folds), key=lambda fold: filled[fold])
         filled[fold_of_name[name]] += size
-    reference = make_split(records, seed, 0.1, test_fraction, same=same).parts
-    in_test = {image_id for image_id, part in reference.items() if part == "test"}
+    reference = make_split(records, seed, 0.1, test_fraction, same=same).subsets
+    in_test = {image_id for image_id, subset in reference.items() if subset == "test"}
     splits: list[dict[str, str]] = [{} for _ in range(folds)]
     for key, members in groups.items():
         for image_id in (records[index].image_id for index in members):
-            for fold, parts in enumerate(splits):
+            for fold, subsets in enumerate(splits):
                 chosen = "validation" if fold_of_name[name_of_group[key]] == fold else "train"
-                parts[image_id] = "test" if image_id in in_test else chosen
-    return [Split(parts) for parts in splits]
+                subsets[image_id] = "test" if image_id in in_test else chosen
+    return [Split(subsets) for subsets in splits]
 
 
 def colour_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 * HAM10000 as on Kaggle and Dataverse: ``HAM10000_metadata.csv`` (on Dataverse without suffix) and folders of images,
   in two parts or merged.
 * ISIC 2018 task 3: ``*GroundTruth.csv`` with one-hot columns, lesion groupings, and folders of images; the official
-  training, validation and test parts are kept.
+  training, validation and test subsets are kept.
 * A folder per class, named by code or full name, at the top or below ``train``, ``validation`` and ``test``.
 """
 
@@ -81,7 +81,7 @@ def _read_ham10000(folder: Path) -> tuple[list[LesionRecord], list[str]]:
     return records, missing
 
 
-_ISIC_PARTS = {"training": "train", "validation": "validation", "test": "test"}
+_ISIC_SUBSETS = {"training": "train", "validation": "validation", "test": "test"}
 
 
 def _isic_tables(folder: Path) -> list[Path]:
@@ -96,7 +96,7 @@ def _read_isic2018(folder: Path) -> tuple[list[LesionRecord], list[str]]:
     missing: list[str] = []
     seen: set[str] = set()
     for table in tables:
-        part = next((part for word, part in _ISIC_PARTS.items() if word in table.name.lower()), None)
+        subset = next((subset for word, subset in _ISIC_SUBSETS.items() if word in table.name.lower()), None)
         for line, row in read_table(table, ("image", *(code.upper() for code in CLASS_CODES))):
             place = f"{table}, line {line}"
             image_id = _new_id(row["image"], seen, place)
@@ -105,9 +105,9 @@ def _read_isic2018(folder: Path) -> tuple[list[LesionRecord], list[str]]:
             if image_id not in images:
                 missing.append(image_id)
                 continue
-            chosen = part if len(tables) > 1 else None  # training alone is an ordinary data set, to be split by us
+            chosen = subset if len(tables) > 1 else None  # training alone is an ordinary data set, to be split by us
             records.append(
-                LesionRecord(image_id, images[image_id], lesion_id, label, dx_type=confirmation, part=chosen)
+                LesionRecord(image_id, images[image_id], lesion_id, label, dx_type=confirmation, subset=chosen)
             )
     return records, missing
 
@@ -156,33 +156,33 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _class_parents(folder: Path) -> list[tuple[Path, str | None]]:
-    """Folders that hold one folder per class, with the part of the split they stand for."""
+    """Folders that hold one folder per class, with the subset of the split they stand for."""
     below = [(one, _PART_FOLDERS[one.name.lower()]) for one in _subfolders(folder) if one.name.lower() in _PART_FOLDERS]
     candidates: list[tuple[Path, str | None]] = [*below] if below else [(folder, None)]
     return [
-        (parent, part)
-        for parent, part in candidates
+        (parent, subset)
+        for parent, subset in candidates
         if any(one.name.lower() in _CLASS_FOLDERS for one in _subfolders(parent))
     ]
 
 
 def _read_class_folders(folder: Path) -> tuple[list[LesionRecord], list[str]]:
     found: list[tuple[Path, int, str | None]] = []
-    for parent, part in _class_parents(folder):
+    for parent, subset in _class_parents(folder):
         for class_folder in _subfolders(parent):
             paths = list(find_images(class_folder).values())
             if paths and class_folder.name.lower() not in _CLASS_FOLDERS:
                 raise DataError(
                     f"{class_folder}: unknown class {class_folder.name!r}, expected one of {' '.join(CLASS_CODES)}"
                 )
-            found.extend((path, _CLASS_FOLDERS[class_folder.name.lower()], part) for path in paths)
+            found.extend((path, _CLASS_FOLDERS[class_folder.name.lower()], subset) for path in paths)
     stems = [path.stem for path, _, _ in found]
     repeated = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
     records = []
-    for path, label, part in found:
+    for path, label, subset in found:
         plain = path.relative_to(folder).with_suffix("").as_posix().replace("/", "__")
         image_id = plain if path.stem in repeated else path.stem
-        records.append(LesionRecord(image_id, path, image_id, label, part=part))
+        records.append(LesionRecord(image_id, path, image_id, label, subset=subset))
     return records, []
 
 

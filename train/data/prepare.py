@@ -41,9 +41,9 @@ class PreparedData:
     report: DataReport
     metadata_spec: PatientMetadataSpec | None
 
-    def dataset(self, *parts: str) -> LesionDataset:
-        """The images of the given parts of the split."""
-        return LesionDataset(self.cache, self.records, self.split.indices(self.records, *parts), self.metadata_spec)
+    def dataset(self, *subsets: str) -> LesionDataset:
+        """The images of the given subsets of the split."""
+        return LesionDataset(self.cache, self.records, self.split.indices(self.records, *subsets), self.metadata_spec)
 
 
 def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
@@ -55,7 +55,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     records = tuple(by_id[image_id] for image_id in cache.image_ids)
     report = report_data(found, cache)
     split = _choose_split(records, cache, configuration, same_pairs(report))
-    learned = split.indices(records, *fit_parts(configuration))
+    learned = split.indices(records, *fit_subsets(configuration))
     if not learned:
         raise DataError(f"{folder}: no image is left to learn from ({len(records)} usable)")
     if not split.indices(records, "validation"):
@@ -74,8 +74,8 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     )
 
 
-def fit_parts(configuration: TrainingConfiguration) -> tuple[str, ...]:
-    """The parts of the split that ``--fit-on`` names."""
+def fit_subsets(configuration: TrainingConfiguration) -> tuple[str, ...]:
+    """The subsets of the split that ``--fit-on`` names."""
     named = {"train": ("train",), "train+validation": ("train", "validation"), "all": ("train", "validation", "test")}
     return named[configuration.fit_on]
 

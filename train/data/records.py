@@ -14,7 +14,7 @@ class LesionRecord:
     """One image of a lesion.
 
     ``label`` indexes :data:`edge_runtime.bundle.classes.CLASS_CODES`; ``age`` is in years. ``None`` means unknown.
-    ``part`` is "train", "validation" or "test" where the data set itself prescribes it.
+    ``subset`` is "train", "validation" or "test" where the data set itself prescribes it.
     """
 
     image_id: str
@@ -25,4 +25,4 @@ class LesionRecord:
     sex: str | None = None
     site: str | None = None
     dx_type: str | None = None
-    part: str | None = None
+    subset: str | None = None

@@ -1,6 +1,6 @@
 """The split into train, validation and test: stratified by class, and never one lesion on two sides.
 
-A split is a pure function of the records and a seed, is written as ``split.csv`` (``image_id,part``) into the run's
+A split is a pure function of the records and a seed, is written as ``split.csv`` (``image_id,subset``) into the run's
 folder, can be used again with ``--split``, and its hash travels in every checkpoint made with it.
 """
 
@@ -17,26 +17,27 @@ import numpy as np
 
 from edge_runtime.errors import DataError
 from train.data.records import LesionRecord
+from train.data.tables import read_table
 from train.files import write_text_atomically
 
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """``parts`` maps every image id to "train", "validation" or "test"."""
+    """``subsets`` maps every image id to "train", "validation" or "test"."""
 
-    parts: dict[str, str]
+    subsets: dict[str, str]
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the sorted lines ``image_id,part``, in hexadecimal."""
-        lines = "".join(f"{image_id},{part}\n" for image_id, part in sorted(self.parts.items()))
+        """SHA-256 of the sorted lines ``image_id,subset``, in hexadecimal."""
+        lines = "".join(f"{image_id},{subset}\n" for image_id, subset in sorted(self.subsets.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
-    def indices(self, records: Sequence[LesionRecord], *parts: str) -> list[int]:
-        """Positions in ``records`` of the images in any of ``parts``, in order."""
-        return [index for index, record in enumerate(records) if self.parts.get(record.image_id) in parts]
+    def indices(self, records: Sequence[LesionRecord], *subsets: str) -> list[int]:
+        """Positions in ``records`` of the images in any of ``subsets``, in order."""
+        return [index for index, record in enumerate(records) if self.subsets.get(record.image_id) in subsets]
 
 
 def make_split(
@@ -49,10 +50,10 @@ def make_split(
 ) -> Split:
     """Split by class and lesion; ``same`` are pairs of image ids (near duplicates) that must stay on one side.
 
-    Where the data set prescribes parts, they are kept: then only its training part is divided, into training and
-    validation, and only if it brings no validation part of its own.
+    Where the data set prescribes subsets, they are kept: then only its training set is divided, into training and
+    validation, and only if it brings no validation set of its own.
     """
-    if any(record.part for record in records):
+    if any(record.subset for record in records):
         return _official_split(records, seed, validation_fraction, same)
     groups = group_records(records, same)
     test = _take_share(groups, records, test_fraction, np.random.default_rng([seed, 1]))
@@ -70,9 +71,9 @@ def make_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Hold out the same test part as :func:`make_split`, and rotate the rest through ``folds`` validation parts."""
-    if any(record.part for record in records):
-        test_ids = {record.image_id for record in records if record.part == "test"}
+    """Hold out the same test set as :func:`make_split`, and rotate the rest through ``folds`` validation subsets."""
+    if any(record.subset for record in records):
+        test_ids = {record.image_id for record in records if record.subset == "test"}
         groups = group_records(records, same)
         test = {key for key, members in groups.items() if any(records[i].image_id in test_ids for i in members)}
     else:
@@ -117,47 +118,48 @@ def group_records(records: Sequence[LesionRecord], same: Iterable[tuple[str, str
 
 
 def write_split(split: Split, path: Path) -> Path:
-    """Write ``image_id,part`` lines sorted by id; returns ``path``."""
+    """Write ``image_id,subset`` lines sorted by id; returns ``path``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image_id", "part"))
-    writer.writerows(sorted(split.parts.items()))
+    writer.writerow(("image_id", "subset"))
+    writer.writerows(sorted(split.subsets.items()))
     write_text_atomically(path, text.getvalue())
     return path
 
 
 def read_split(path: Path) -> Split:
-    """Read a file written by :func:`write_split`. Raises :class:`DataError` naming file, line and value."""
-    from train.data.tables import read_table
+    """Read a file written by :func:`write_split`. Raises :class:`DataError` naming file, line and value.
 
-    parts: dict[str, str] = {}
-    for line, row in read_table(path, ("image_id", "part")):
-        if row["part"] not in PARTS:
-            raise DataError(f"{path}, line {line}: expected part {', '.join(PARTS)}, found {row['part']!r}")
-        if row["image_id"] in parts:
+    The column ``subset`` was once called ``part``, and files with that name are still read.
+    """
+    subsets: dict[str, str] = {}
+    for line, row in read_table(path, ("image_id", "subset"), former_names={"part": "subset"}):
+        if row["subset"] not in SUBSETS:
+            raise DataError(f"{path}, line {line}: expected subset {', '.join(SUBSETS)}, found {row['subset']!r}")
+        if row["image_id"] in subsets:
             raise DataError(f"{path}, line {line}: duplicate image id {row['image_id']!r}")
-        parts[row["image_id"]] = row["part"]
-    return Split(parts)
+        subsets[row["image_id"]] = row["subset"]
+    return Split(subsets)
 
 
 def check_split(split: Split, records: Sequence[LesionRecord], source: str) -> None:
     """Refuse a split that does not know every image or has a lesion on two sides. Raises :class:`DataError`."""
-    part_of_lesion: dict[str, str] = {}
+    subset_of_lesion: dict[str, str] = {}
     for record in records:
-        part = split.parts.get(record.image_id)
-        if part is None:
+        subset = split.subsets.get(record.image_id)
+        if subset is None:
             raise DataError(f"{source}: knows nothing of image {record.image_id!r}")
-        if part_of_lesion.setdefault(record.lesion_id, part) != part:
-            raise DataError(f"{source}: lesion {record.lesion_id!r} is in two parts, {part} among them")
+        if subset_of_lesion.setdefault(record.lesion_id, subset) != subset:
+            raise DataError(f"{source}: lesion {record.lesion_id!r} is in two subsets, {subset} among them")
 
 
 def _official_split(
     records: Sequence[LesionRecord], seed: int, validation_fraction: float, same: Iterable[tuple[str, str]]
 ) -> Split:
     groups = group_records(records, same)
-    parts_of = {key: {records[index].part or "train" for index in members} for key, members in groups.items()}
-    test = {key for key, parts in parts_of.items() if "test" in parts}
-    validation = {key for key, parts in parts_of.items() if "validation" in parts} - test
+    subsets_of = {key: {records[index].subset or "train" for index in members} for key, members in groups.items()}
+    test = {key for key, subsets in subsets_of.items() if "test" in subsets}
+    validation = {key for key, subsets in subsets_of.items() if "validation" in subsets} - test
     if not validation:
         rest = {key: members for key, members in groups.items() if key not in test}
         validation = _take_share(rest, records, validation_fraction, np.random.default_rng([seed, 2]))
@@ -200,8 +202,8 @@ def _take_share(
 def _split_from_groups(
     groups: Mapping[int, list[int]], records: Sequence[LesionRecord], validation: set[int], test: set[int]
 ) -> Split:
-    parts: dict[str, str] = {}
+    subsets: dict[str, str] = {}
     for key, members in groups.items():
-        part = "test" if key in test else "validation" if key in validation else "train"
-        parts.update((records[index].image_id, part) for index in members)
-    return Split(parts)
+        subset = "test" if key in test else "validation" if key in validation else "train"
+        subsets.update((records[index].image_id, subset) for index in members)
+    return Split(subsets)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
 from edge_runtime.errors import DataError
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file that must have ``columns``; returns (line number, row) pairs with stripped values."""
+def read_table(
+    path: Path, columns: tuple[str, ...], *, former_names: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file that must have ``columns``; returns (line number, row) pairs with stripped values.
+
+    ``former_names`` maps what a column was once called to its name in the rows returned.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            found = [name.strip() for name in reader.fieldnames or ()]
+            found = [former_names.get(name.strip(), name.strip()) for name in reader.fieldnames or ()]
             for column in columns:
                 if column not in found:
                     raise DataError(f"{path}: missing column {column!r}, found {', '.join(found) or 'an empty file'}")

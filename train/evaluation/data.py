@@ -1,4 +1,4 @@
-"""Which images an evaluation looks at: a data folder, and the part of the split that the model did not learn from."""
+"""Which images an evaluation looks at: a data folder, and the subset of the split that the model did not learn from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_runtime.errors import DataError
 from train.data.cache import open_cache
 from train.data.folder import load_records
 from train.data.records import LesionRecord
-from train.data.split import PARTS, Split, read_split
+from train.data.split import SUBSETS, Split, read_split
 from train.demo.marker import is_demo
 from train.evaluation.subject import SubjectFacts
 
@@ -38,10 +38,10 @@ class SelectedImages:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Images uint8 (N, size, size, 3) with their records, in the same order; ``part`` says which they are."""
+    """Images uint8 (N, size, size, 3) with their records, in the same order; ``subset`` says which they are."""
 
     folder: Path
-    part: str
+    subset: str
     demo: bool
     records: tuple[LesionRecord, ...]
     images: SelectedImages
@@ -52,18 +52,18 @@ class EvaluationData:
         """Class indices, int64 (N,)."""
         return np.array([record.label for record in self.records], dtype=np.int64)
 
-    def subset(self, positions: Sequence[int] | NDArray[np.int64]) -> EvaluationData:
+    def select(self, positions: Sequence[int] | NDArray[np.int64]) -> EvaluationData:
         """Return the images at the given positions only."""
         chosen = np.asarray(positions, dtype=np.int64)
         records = tuple(self.records[index] for index in chosen)
         images = SelectedImages(self.images.images, self.images.positions[chosen])
-        return EvaluationData(self.folder, self.part, self.demo, records, images, self.left_out)
+        return EvaluationData(self.folder, self.subset, self.demo, records, images, self.left_out)
 
 
 def read_evaluation_data(
-    facts: SubjectFacts, data: Path | None, part: str, *, split_file: Path | None, runs: Path, cache: Path
+    facts: SubjectFacts, data: Path | None, subset: str, *, split_file: Path | None, runs: Path, cache: Path
 ) -> EvaluationData:
-    """Read the images of ``part`` ("validation", "test", "train" or "all").
+    """Read the images of ``subset`` ("validation", "test", "train" or "all").
 
     The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
     the one that run learned from. Raises :class:`DataError` when there is nothing to evaluate on.
@@ -72,13 +72,13 @@ def read_evaluation_data(
     folder = data or _data_folder(known, facts)
     records = load_records(folder)
     split = read_split(split_file) if split_file else read_split(known[0] / "split.csv") if known else None
-    chosen = {record.image_id for record in _choose(records, split, part, facts, folder)}
+    chosen = {record.image_id for record in _choose(records, split, subset, facts, folder)}
     opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the very cache that training built
     by_id = {record.image_id: record for record in records}
     positions = [index for index, image_id in enumerate(opened.image_ids) if image_id in chosen]
     return EvaluationData(
         folder=folder,
-        part=part,
+        subset=subset,
         demo=is_demo(folder),
         records=tuple(by_id[opened.image_ids[index]] for index in positions),
         images=SelectedImages(opened.images, positions),
@@ -108,23 +108,23 @@ def _data_folder(known: list[Path], facts: SubjectFacts) -> Path:
 
 
 def _choose(
-    records: list[LesionRecord], split: Split | None, part: str, facts: SubjectFacts, folder: Path
+    records: list[LesionRecord], split: Split | None, subset: str, facts: SubjectFacts, folder: Path
 ) -> list[LesionRecord]:
-    if part == "all":
+    if subset == "all":
         return records
     if split is None:
-        prescribed = [record for record in records if record.part == part]
+        prescribed = [record for record in records if record.subset == subset]
         if prescribed:
             return prescribed
         raise DataError(
-            f"{facts.source}: no run with its split was found, so the {part} part of {folder} is unknown; "
+            f"{facts.source}: no run with its split was found, so the {subset} subset of {folder} is unknown; "
             "say --split-file FILE, or --split all for images the model never saw"
         )
-    chosen = [records[index] for index in split.indices(records, part)]
+    chosen = [records[index] for index in split.indices(records, subset)]
     if not chosen:
-        found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in PARTS)
+        found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in SUBSETS)
         raise DataError(
-            f"{folder}: expected images of the {part} part, found {len(records)} images of which the split "
+            f"{folder}: expected images of the {subset} subset, found {len(records)} images of which the split "
             f"knows {found}; say --split all for images the model never saw"
         )
     return chosen

@@ -28,7 +28,7 @@ def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESI
     if own is None:
         return None
     limit = subject.facts.not_lesion_above
-    some = data.subset(balanced_sample(data.truth, 40, seed=0)).images[:]
+    some = data.select(balanced_sample(data.truth, 40, seed=0)).images[:]
     scores = {kind: subject.outlier_scores(others) for kind, others in other_images(len(some[0]), some).items()}
     rows = []
     for kind, values in scores.items():

@@ -19,7 +19,7 @@ NAMES = ("accuracy", "balanced_accuracy", "expected_calibration_error")
 
 def measure_robustness(subject: Subject, data: EvaluationData, images: int, seed: int = 0) -> dict[str, Any]:
     """Return figures per corruption and severity on at most ``images`` images, drawn evenly over the classes."""
-    sample = data.subset(balanced_sample(data.truth, images, seed))
+    sample = data.select(balanced_sample(data.truth, images, seed))
     images_nhwc = sample.images[:]
     clean = _figures(subject, sample, images_nhwc)
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """Make confidence mean what it says: the temperature, and the confidence under which the answer is "not sure".
 
-Both are fitted on the validation part, never on the test part. Guo, Pleiss, Sun, Weinberger: On Calibration of Modern
+Both are fitted on the validation set, never on the test set. Guo, Pleiss, Sun, Weinberger: On Calibration of Modern
 Neural Networks, ICML 2017; Geifman, El-Yaniv: Selective Classification, NeurIPS 2017.
 """
 

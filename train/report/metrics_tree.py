@@ -105,7 +105,7 @@ def _data(data: EvaluationData) -> dict[str, Any]:
     counts = Counter(record.label for record in data.records)
     return {
         "folder": str(data.folder),
-        "part": data.part,
+        "part": data.subset,
         "demo": data.demo,
         "images": len(data.records),
         "lesions": len({record.lesion_id for record in data.records}),

@@ -97,8 +97,8 @@ def test_duplicates_are_found_and_kept_on_one_side(tmp_path: Path, write_tiny: W
     assert (ids[1], ids[2]) in report.near_duplicates
     assert (ids[0], ids[1]) in report.conflicting, "the same image under two classes"
     for seed in range(5):
-        parts = make_split(found.records, seed, 0.3, 0.3, same=same_pairs(report)).parts
-        assert len({parts[image_id] for image_id in ids}) == 1
+        subsets = make_split(found.records, seed, 0.3, 0.3, same=same_pairs(report)).subsets
+        assert len({subsets[image_id] for image_id in ids}) == 1
 
 
 def test_hash_survives_saving_again_but_not_another_image() -> None:

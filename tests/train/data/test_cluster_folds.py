@@ -1,4 +1,4 @@
-"""Folds by clusters leave whole kinds of images out, and share the test part with the ordinary split."""
+"""Folds by clusters leave whole kinds of images out, and share the test set with the ordinary split."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def test_colour_folds_find_the_cameras(records: list[LesionRecord], images: np.n
     splits = make_cluster_folds(records, images, "colour", 3, test_fraction=0.2)
     cameras = []
     for split in splits:
-        validated = [number for number, one in enumerate(records) if split.parts[one.image_id] == "validation"]
+        validated = [number for number, one in enumerate(records) if split.subsets[one.image_id] == "validation"]
         cameras.append({number // 2 % 3 for number in validated})
     assert sorted(map(sorted, cameras)) == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("kind", ["colour", "site"])
 def test_test_part_and_lesions_are_kept(records: list[LesionRecord], images: np.ndarray, kind: str) -> None:
-    expected = {name for name, part in make_split(records, 0, 0.15, 0.2).parts.items() if part == "test"}
+    expected = {name for name, subset in make_split(records, 0, 0.15, 0.2).subsets.items() if subset == "test"}
     for split in make_cluster_folds(records, images, kind, 3, test_fraction=0.2):
-        assert {name for name, part in split.parts.items() if part == "test"} == expected
+        assert {name for name, subset in split.subsets.items() if subset == "test"} == expected
         sides: dict[str, set[str]] = {}
         for one in records:
-            sides.setdefault(one.lesion_id, set()).add(split.parts[one.image_id])
-        assert all(len(parts) == 1 for parts in sides.values())
+            sides.setdefault(one.lesion_id, set()).add(split.subsets[one.image_id])
+        assert all(len(subsets) == 1 for subsets in sides.values())
 
 
 def test_sites_stay_together(records: list[LesionRecord], images: np.ndarray) -> None:
     for split in make_cluster_folds(records, images, "site", 2, test_fraction=0.0):
         for site in SITES:
-            assert len({split.parts[one.image_id] for one in records if one.site == site}) == 1
+            assert len({split.subsets[one.image_id] for one in records if one.site == site}) == 1
 
 
 def test_too_many_folds(records: list[LesionRecord], images: np.ndarray) -> None:

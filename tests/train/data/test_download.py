@@ -168,7 +168,7 @@ def small_isic(site: Site) -> tuple[Source, ...]:
 def test_whole_data_set(site: Site, small_isic: tuple[Source, ...], tmp_path: Path) -> None:
     output = download(tmp_path / "isic", small_isic, site.url)
     found = read_data_folder(output)
-    assert [(one.lesion_id, one.part) for one in found.records] == [("HAM_7", "train"), ("ISIC_2", "test")]
+    assert [(one.lesion_id, one.subset) for one in found.records] == [("HAM_7", "train"), ("ISIC_2", "test")]
     assert not list(output.glob("*.zip"))
     sums = json.loads((output / "sources.json").read_text())
     assert {f"sha256:{value}" for value in sums.values()} == {source.known_hash for source in small_isic}

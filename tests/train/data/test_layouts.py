@@ -64,18 +64,18 @@ def test_missing_images_are_reported(tmp_path: Path) -> None:
 
 def test_isic2018_keeps_the_official_parts(tmp_path: Path) -> None:
     header = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
-    for part, ids in {"Training": "AB", "Validation": "C", "Test": "D"}.items():
-        folder = tmp_path / f"ISIC2018_Task3_{part}_GroundTruth"
+    for subset, ids in {"Training": "AB", "Validation": "C", "Test": "D"}.items():
+        folder = tmp_path / f"ISIC2018_Task3_{subset}_GroundTruth"
         folder.mkdir()
         rows = "".join(f"ISIC_{one},0.0,0.0,0.0,1.0,0.0,0.0,0.0\n" for one in ids)
-        (folder / f"ISIC2018_Task3_{part}_GroundTruth.csv").write_text(header + rows)
+        (folder / f"ISIC2018_Task3_{subset}_GroundTruth.csv").write_text(header + rows)
         for one in ids:
-            draw(tmp_path / f"ISIC2018_Task3_{part}_Input" / f"ISIC_{one}.jpg")
+            draw(tmp_path / f"ISIC2018_Task3_{subset}_Input" / f"ISIC_{one}.jpg")
     groupings = "image,lesion_id,diagnosis_confirm_type\nISIC_A,HAM_1,histopathology\nISIC_B,HAM_1,histopathology\n"
     (tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv").write_text(groupings)
     found = read_data_folder(tmp_path)
     assert found.layout == "ISIC 2018"
-    assert [one.part for one in found.records] == ["train", "train", "validation", "test"]
+    assert [one.subset for one in found.records] == ["train", "train", "validation", "test"]
     assert [one.lesion_id for one in found.records] == ["HAM_1", "HAM_1", "ISIC_C", "ISIC_D"]
     assert {CLASS_CODES[one.label] for one in found.records} == {"akiec"}
 
@@ -86,7 +86,7 @@ def test_isic2018_columns_go_by_name(tmp_path: Path) -> None:
     (tmp_path / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
     (record,) = load_records(tmp_path)
     assert CLASS_CODES[record.label] == "mel"
-    assert record.part is None, "with the training part alone the split is ours"
+    assert record.subset is None, "with the training set alone the split is ours"
 
 
 def test_isic2018_needs_one_class(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_folder_per_class(tmp_path: Path) -> None:
 
 
 def test_folder_per_class_with_parts(tmp_path: Path) -> None:
-    for part, name in (("train", "a"), ("val", "b"), ("test", "c")):
-        draw(tmp_path / part / "df" / f"{name}.jpg")
-    assert [one.part for one in load_records(tmp_path)] == ["train", "validation", "test"]
+    for subset, name in (("train", "a"), ("val", "b"), ("test", "c")):
+        draw(tmp_path / subset / "df" / f"{name}.jpg")
+    assert [one.subset for one in load_records(tmp_path)] == ["train", "validation", "test"]
 
 
 def test_unknown_class_folder(tmp_path: Path) -> None:
