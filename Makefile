@@ -30,7 +30,7 @@ setup-onnx2tf: .venv-onnx2tf/installed ## make the environment of the second rou
 .venv-onnx2tf/installed: requirements/onnx2tf.txt
 	$(PYTHON) -m venv .venv-onnx2tf && .venv-onnx2tf/bin/pip install --quiet --disable-pip-version-check -r requirements/onnx2tf.txt && touch $@
 
-setup-consumers: tests/export/consumers/node_modules/.installed ## fetch what the programs of docs/export.md are run with
+setup-consumers: tests/export/consumers/node_modules/.installed ## fetch what the programs of docs/how-to/use-the-model-files.md are run with
 tests/export/consumers/node_modules/.installed: tests/export/consumers/package-lock.json
 	@if ! command -v npm >/dev/null; then found="node is not installed"; \
 	elif ! npm ci --prefix tests/export/consumers --silent --ignore-scripts --no-audit --no-fund; then found="npm could not fetch them"; \

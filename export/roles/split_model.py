@@ -1,4 +1,4 @@
-"""The four roles of a model as modules with the bundle's border: names, layouts and dtypes of docs/design.md.
+"""The four roles of a model as modules with the bundle's border: names, layouts and dtypes of docs/reference/bundle.md.
 
 The device runs ``features`` → ``head`` → ``explain`` and has no code for any architecture; everything a model does
 beyond that is put inside these graphs here: normalisation, temperature, and the gradient that Grad-CAM needs.

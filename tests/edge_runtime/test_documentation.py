@@ -1,30 +1,24 @@
-"""docs/edge.md knows every command and flag, and no other."""
+"""The reference of the device's commands and of the manifest is current, with nothing but the device's packages."""
 
 from __future__ import annotations
 
 import argparse
-import re
 
-from edge_runtime.cli.completion import read_commands
 from edge_runtime.cli.parser import build_parser
-from edge_runtime.ray import build_parser as build_ray_parser
-from tests.conftest import REPOSITORY
-
-DOCUMENT = (REPOSITORY / "docs" / "edge.md").read_text(encoding="utf-8")
-OTHER_PROGRAMS = {"--no-deps", "--system-site-packages", "--offline", "--predictions"}
+from tools.reference import DOCS, NOTICE
+from tools.reference.commands import command_page
+from tools.reference.manifest import manifest_page, manifest_schema_page
 
 
-def test_every_command_and_flag_is_documented() -> None:
-    for command, flags in read_commands().items():
-        assert f"`{command}" in DOCUMENT, command
-        for flag in set(flags) - {"--help"}:
-            assert re.search(rf"{flag}\b", DOCUMENT), f"{command} {flag}"
+def test_reference_of_the_commands_is_current() -> None:
+    page = (DOCS / "reference" / "edge-runtime.md").read_text(encoding="utf-8")
+    assert page == NOTICE + command_page("edge-runtime.md"), "run python -m tools.generate_docs"
 
 
-def test_no_flag_is_documented_that_does_not_exist() -> None:
-    known = {flag for flags in read_commands().values() for flag in flags}
-    known |= {flag for action in build_ray_parser()._actions for flag in action.option_strings}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", DOCUMENT)) <= known | OTHER_PROGRAMS
+def test_reference_of_the_manifest_is_current() -> None:
+    page = (DOCS / "reference" / "manifest.md").read_text(encoding="utf-8")
+    schema = (DOCS / "reference" / "manifest.schema.json").read_text(encoding="utf-8")
+    assert (page, schema) == (NOTICE + manifest_page(), manifest_schema_page()), "run python -m tools.generate_docs"
 
 
 def test_every_command_has_an_example_that_parses() -> None:

@@ -1,4 +1,4 @@
-"""The programs in docs/export.md, run as they stand there, answer as the device's own code does."""
+"""The programs in docs/how-to/use-the-model-files.md, run as they stand there, answer as the device's own code does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANDROID_ONNXRUNTIME = "1.29.0"
 
 def snippets(language: str) -> list[str]:
     """Return the programs in a language, in the document's order."""
-    text = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "how-to" / "use-the-model-files.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 

@@ -1,0 +1,70 @@
+"""The bundle manifest's JSON Schema and its reference page, from the msgspec structs that read it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from edge_runtime.bundle.manifest import SCHEMA_VERSION, Manifest
+
+INTRODUCTION = f"""# manifest.json
+
+Schema version {SCHEMA_VERSION}; other versions and unknown keys are refused. Also available as a
+[JSON Schema](manifest.schema.json). How the files of a bundle fit together is under [bundle format](bundle.md).
+"""
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of ``manifest.json``."""
+    schema = msgspec.json.schema(Manifest)
+    for definition in schema["$defs"].values():
+        if "description" in definition:
+            definition["description"] = markdown_text(definition["description"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dermedge bundle manifest", **schema}
+
+
+def manifest_schema_page() -> str:
+    """Return the JSON Schema as the text of a file."""
+    return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def manifest_page() -> str:
+    """Return the reference page: one table for each object of the manifest, the whole first."""
+    definitions = manifest_schema()["$defs"]
+    names = ["Manifest", *[name for name in definitions if name != "Manifest"]]
+    return "\n".join([INTRODUCTION, *[_section(name, definitions[name]) for name in names]])
+
+
+def _section(name: str, definition: dict[str, Any]) -> str:
+    text = definition.get("description", "")
+    lines = [f"## {name}", "", text, ""] if text else [f"## {name}", ""]
+    lines += ["| key | type | required |", "|---|---|---|"]
+    required = set(definition.get("required", ()))
+    for key, value in definition.get("properties", {}).items():
+        needed = "yes" if key in required else f"no ({json.dumps(value.get('default'))})"
+        lines.append(f"| `{key}` | {_type(value)} | {needed} |")
+    return "\n".join([*lines, ""])
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in value:
+        return " or ".join(_type(one) for one in value["anyOf"])
+    if "enum" in value:
+        return " or ".join(f"`{json.dumps(one)}`" for one in value["enum"])
+    if value.get("type") == "array":
+        return f"list of {_type(value.get('items', {}))}"
+    if value.get("type") == "object":
+        return f"object of {_type(value['additionalProperties'])}" if value.get("additionalProperties") else "object"
+    return str(value.get("type", "any value"))
+
+
+def markdown_text(docstring: str) -> str:
+    """Return a docstring as one paragraph of Markdown: ``code`` and :role:`names` become code, lines are joined."""
+    text = re.sub(r":\w+:`~?([^`]*)`", r"``\1``", " ".join(docstring.split()))
+    return re.sub(r"``([^`]*)``", r"`\1`", text)
