@@ -94,7 +94,9 @@ def test_every_command_has_a_reference() -> None:
     modules = set()
     for package in ("edge_runtime", "train", "export", "webapp", "tools"):
         for path in (REPOSITORY / package).rglob("*.py"):
-            if "node_modules" not in path.parts and '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
+            text = "" if "node_modules" in path.parts else path.read_text(encoding="utf-8")
+            only_for_make = package == "tools" and "parse_args" not in text
+            if '__name__ == "__main__"' in text and not only_for_make:
                 modules.add(".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__main__"))
     internal = {"export.formats.onnx2tf_child"}  # run by the export in another environment
     assert modules - internal == set(documented_modules())

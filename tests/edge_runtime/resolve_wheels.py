@@ -2,7 +2,8 @@
 
     python tests/edge_runtime/resolve_wheels.py
 
-Prints the table of docs/reference/platforms.md. Nothing is installed: ``pip install --dry-run`` for a foreign platform, wheels only.
+Prints the table of docs/reference/platforms.md. Nothing is installed: ``pip install --dry-run`` for a foreign
+platform, wheels only.
 Needs the index, so it is outside the default tests.
 """
 
