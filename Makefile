@@ -101,6 +101,12 @@ load-test: setup ## put load on a server of its own on loopback
 fuzz-uploads: setup ## throw 10,000 hostile uploads at a server of its own on loopback
 	$(RUN) -m tools.fuzz_uploads $(BUNDLE_FLAG) $(ARGS)
 
+.PHONY: docs
+docs: setup .venv-docs/installed ## write the generated pages and build the documentation site in site/
+	$(RUN) -m tools.generate_docs && .venv-docs/bin/zensical build --strict --clean
+.venv-docs/installed: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet --disable-pip-version-check -r requirements/docs.txt && touch $@
+
 lint: setup ## style, types, import contracts, spelling, security and the workflows' schema
 	$(RUN) -m tools.lint
 
@@ -114,4 +120,4 @@ format: setup ## rewrite the code in the house style
 check: test lint ## what the continuous integration runs
 
 clean: ## remove environments and caches; data, runs and models stay
-	rm -rf .venv .venv-edge .venv-legacy .venv-onnx2tf tests/export/consumers/node_modules .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .venv-docs .venv-edge .venv-legacy .venv-onnx2tf tests/export/consumers/node_modules .pytest_cache .mypy_cache .ruff_cache build dist site
