@@ -1,4 +1,4 @@
-"""The one family of errors for wrong input, unreadable files and missing packages.
+"""The one family of errors for wrong input, unreadable files and missing packages; how a command line reports them.
 
 Every message is one line that names the file, what was expected and what was found. Command lines print it and exit
 non-zero; the web app turns it into a 4xx response. Any other exception that reaches a user is a bug.
@@ -6,8 +6,11 @@ non-zero; the web app turns it into a 4xx response. Any other exception that rea
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 
 class DermedgeError(Exception):
@@ -38,15 +41,70 @@ class ExportError(DermedgeError):
     """An export failed or broke a tolerance; no bundle was written."""
 
 
+def printable(text: str) -> str:
+    """Return a text, such as a file name, as one line that any UTF-8 terminal or file takes."""
+    return text.encode(errors="backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+
+
 def run_command_line(main: Callable[[], int]) -> int:
-    """Run ``main``; a :class:`DermedgeError` becomes one line on stderr and exit status 1, Ctrl-C status 130."""
+    """Run ``main`` and return the exit status: its own, 1 after a :class:`DermedgeError`, 130 after Ctrl-C.
+
+    An error is one line on stderr, and so is a standard output that is closed or full. Text that the terminal's
+    encoding lacks is printed as escapes.
+    """
+    _prepare_streams()
     try:
-        return main()
+        status = main()
     except DermedgeError as error:
-        print(f"error: {str(error).encode(errors='backslashreplace').decode()}", file=sys.stderr)
-        return 1
+        status = _report(str(error))
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output went away, as in `… | head`
-        sys.stderr.close()
+        status = 130
+    except SystemExit as leaving:  # a parser that printed its help or an error
+        status = leaving.code if isinstance(leaving.code, int) else 0
+    except OSError as error:
+        if error.filename is not None:
+            status = _report(f"{error.filename}: {error.strerror}")
+        else:  # print() on a broken stream: files are opened and written where errors name them
+            status = _report(f"standard output: cannot be written: {error.strerror or error}")
+            _discard_output()
+            return status
+    return _flush_output(quiet=status != 0) or status
+
+
+def _prepare_streams() -> None:
+    """Make printing of any text possible, and keep files that are opened later off the standard descriptors."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by whoever started this program; the lowest free descriptor is opened
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _report(message: str) -> int:
+    with suppress(OSError, ValueError):
+        print(f"error: {printable(message)}", file=sys.stderr)
+    return 1
+
+
+def _flush_output(quiet: bool) -> int:
+    """Flush standard output; returns 1 when that fails, after saying so unless an error was reported already."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _discard_output()
+        if not quiet:
+            _report(f"standard output: cannot be written: {getattr(error, 'strerror', None) or error}")
         return 1
+    return 0
+
+
+def _discard_output() -> None:
+    """Send what is still buffered for standard output nowhere, so that leaving cannot fail once more."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -22,8 +22,8 @@ from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
-from edge_runtime.errors import DataError, EngineError, ImageError, run_command_line
-from edge_runtime.io.sources import images_in
+from edge_runtime.errors import DataError, EngineError, ImageError, printable, run_command_line
+from edge_runtime.io.walk import PassedOver, walk_images
 from edge_runtime.options import BundleOptions, Positive
 from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
 from edge_runtime.vocabulary import Engine, Precision
@@ -85,9 +85,7 @@ def score(options: RayOptions, bundle: Path) -> Any:
     source, column = options.source, options.column
     data = import_module("ray.data")
     if source.is_dir():
-        paths = [{"image": path} for path in images_in(str(source))]
-        if not paths:
-            raise DataError(f"{source}: expected images in this folder, found none")
+        paths = [{"image": path} for path in _paths_in(source)]
         images = data.from_items(paths, override_num_blocks=max(1, min(len(paths), 4 * options.workers)))
     elif source.suffix == ".parquet":
         images = data.read_parquet(str(source))
@@ -108,6 +106,20 @@ def score(options: RayOptions, bundle: Path) -> Any:
         concurrency=options.workers,
         num_cpus=1,
     )
+
+
+def _paths_in(folder: Path) -> list[str]:
+    """Return the images of a folder. What is passed over is said on stderr; what cannot be read is an error."""
+    passed_over = PassedOver()
+    found = list(walk_images(str(folder), passed_over))
+    for line in passed_over.summary():
+        print(printable(line), file=sys.stderr)
+    for _, problem in found:
+        if problem is not None:
+            raise DataError(str(problem))
+    if not found:
+        raise DataError(f"{folder}: expected images in this folder, found none")
+    return [path for path, _ in found]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,16 +3,18 @@
 A field is ``Annotated[type, Meta(description="help text", ge=…, le=…)] = default``; its flag is the name in kebab case.
 Types: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal["a", "b"]``, each also ``| None`` or, for a flag that
 takes several values, in ``tuple[…, ...]``. ``Meta(extra={…})`` may hold ``metavar``, ``flag`` (another name),
-``positional`` (an argument without a flag) and ``repeat`` (give the flag once per value).
+``positional`` (an argument without a flag), ``repeat`` (give the flag once per value) and ``expected`` (in words, what
+a text with a ``pattern`` takes).
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import IO, Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -39,6 +41,11 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and leave with status 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """Write help or an error; argparse's own method ignores an output that is full or closed."""
+        if message:
+            (file or sys.stderr).write(message)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Setting:
         """What the setting takes, in words: ``a whole number from 1 to 100``."""
         if self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
-        words = _KINDS[type(self.kind)][0]
+        words: str = self.extra.get("expected") or _KINDS[type(self.kind)][0]
         least, above = getattr(self.kind, "ge", None), getattr(self.kind, "gt", None)
         most, below = getattr(self.kind, "le", None), getattr(self.kind, "lt", None)
         if least is not None and most is not None:
@@ -97,9 +104,8 @@ class Setting:
         if isinstance(kind, inspect.CustomType):
             return kind.cls
         base = {inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}.get(type(kind), str)
-        bounds = {
-            name: getattr(kind, name) for name in ("ge", "gt", "le", "lt") if getattr(kind, name, None) is not None
-        }
+        names = ("ge", "gt", "le", "lt", "pattern")
+        bounds = {name: getattr(kind, name) for name in names if getattr(kind, name, None) is not None}
         return Annotated[base, msgspec.Meta(**bounds)] if bounds else base
 
 

@@ -15,7 +15,6 @@ from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import installed_engines, variant_read_by
 from edge_runtime.io.output import prediction_writer
-from edge_runtime.io.sources import images_in
 from edge_runtime.machine import available_cpus
 
 _IMAGES = 160
@@ -50,9 +49,10 @@ def _measure_engine(bundle: Path, engine: str, folder: str, cpus: int) -> dict[s
         inputs = {"image_nhwc": np.zeros((1, size, size, 3), dtype=np.uint8)}
         run = classifier._features  # the engine's own call, without any of our code around it
         alone = -(-_IMAGES // cpus)
+        paths = sorted(str(path) for path in Path(folder).iterdir())
         works: dict[str, tuple[int, Callable[[], object]]] = {
-            "single": (alone, lambda: _write_all(_one_by_one(classifier, list(images_in(folder))[:alone]))),
-            "folder": (_IMAGES, lambda: _write_all(classifier.predict_many(images_in(folder)))),
+            "single": (alone, lambda: _write_all(_one_by_one(classifier, paths[:alone]))),
+            "folder": (_IMAGES, lambda: _write_all(classifier.predict_many(paths))),
             "bare single": (alone, lambda: [run(inputs) for _ in range(alone)]),
             "bare all": (_IMAGES, lambda: list(pool.map(lambda _: run(inputs), range(_IMAGES)))),
         }

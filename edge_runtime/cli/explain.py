@@ -8,15 +8,17 @@ import numpy as np
 
 from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import ExplainOptions
+from edge_runtime.errors import printable
 from edge_runtime.imaging.overlay import render_heat, render_overlay, render_side_by_side
 from edge_runtime.io.image_file import write_png
-from edge_runtime.io.output import json_line, prediction_writer, printable
+from edge_runtime.io.output import json_line, prediction_writer
+from edge_runtime.io.sources import read_stdin
 
 
 def run_explain(options: ExplainOptions) -> int:
     """Classify an image, write its Grad-CAM as a PNG, and print the prediction."""
     with load_classifier(options, warn=not options.json) as classifier:
-        source = sys.stdin.buffer.read() if options.image == "-" else options.image
+        source = read_stdin() if options.image == "-" else options.image
         prediction = classifier.predict(
             source, explain=True, explain_class=options.class_code, patient=read_patient(options, classifier)
         )

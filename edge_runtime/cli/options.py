@@ -79,6 +79,20 @@ class CameraOptions(LineOptions, frozen=True, kw_only=True):
             extra={"positional": True, "metavar": "SOURCE"},
         ),
     ] = "0"
+    resolution: Annotated[
+        Annotated[str, Meta(pattern="^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None,
+        Meta(
+            description="resolution to ask the camera for",
+            extra={"metavar": "WxH", "expected": "a width and height in pixels such as 1280x720"},
+        ),
+    ] = None
+    pixel_format: Annotated[
+        Annotated[str, Meta(pattern="^[A-Za-z0-9 ]{4}$")] | None,
+        Meta(
+            description="pixel format to ask the camera for, such as MJPG or YUYV",
+            extra={"metavar": "CODE", "expected": "a code of four characters such as MJPG"},
+        ),
+    ] = None
     frames: Annotated[Positive | None, Meta(description="stop after N predictions")] = None
     every: Annotated[
         Seconds, Meta(description="least number of seconds between two predictions", extra={"metavar": "S"})

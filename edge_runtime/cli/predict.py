@@ -13,17 +13,19 @@ from typing import Any
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import PredictOptions
-from edge_runtime.errors import DataError, DermedgeError, ImageError
+from edge_runtime.errors import DataError, DermedgeError, ImageError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import PredictionWriter, prediction_writer, variant_name
-from edge_runtime.io.sources import find_images
+from edge_runtime.io.sources import find_images, read_stdin
+from edge_runtime.io.walk import PassedOver
 from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import Prediction
 
 
 def run_predict(options: PredictOptions) -> int:
     """Classify every image; returns 1 if any could not be read, after classifying the others."""
-    found = find_images(options.images)
+    passed_over = PassedOver()
+    found = find_images(options.images, passed_over)
     first = list(islice(found, 2))
     cpus = options.threads or available_cpus()
     # One image: all threads on it. Several: one thread each, which is the higher throughput.
@@ -39,6 +41,8 @@ def run_predict(options: PredictOptions) -> int:
             run.sources(), batch=options.batch, explain=bool(options.explain), patient=read_patient(options, classifier)
         )
         run.write(_with_progress(predictions, options), _MapFolder(options.explain) if options.explain else None)
+    for line in passed_over.summary():
+        print(printable(line), file=sys.stderr)
     if options.output or interruption:
         print(f"{run.predicted} predicted, {run.failed} unusable, {run.skipped} already done", file=sys.stderr)
     return interruption.exit_status or (1 if run.failed else 0)
@@ -72,8 +76,17 @@ class _Run:
                 self.failed += 1
                 self._writer.error(name, problem)
             else:
-                self._names.append(name)
-                yield sys.stdin.buffer.read() if name == "-" else name
+                yield from self._source(name)
+
+    def _source(self, name: str) -> Iterator[Any]:
+        try:
+            source = read_stdin() if name == "-" else name
+        except ImageError as error:
+            self.failed += 1
+            self._writer.error(name, error)
+        else:
+            self._names.append(name)
+            yield source
 
     def write(self, predictions: Iterable[tuple[Any, Prediction | DermedgeError]], maps: _MapFolder | None) -> None:
         """Write each line as soon as its prediction is there."""
@@ -85,10 +98,19 @@ class _Run:
             elif isinstance(prediction, DermedgeError):
                 raise prediction
             else:
-                self.predicted += 1
-                if maps is not None:
-                    maps.write(name, prediction)
-                self._writer.prediction(name, prediction)
+                self._write_one(name, prediction, maps)
+
+    def _write_one(self, name: str, prediction: Prediction, maps: _MapFolder | None) -> None:
+        """Write the heat map, then the line: whoever reads a line finds its heat map there."""
+        try:
+            if maps is not None:
+                maps.write(name, prediction)
+        except DataError as error:
+            self.failed += 1
+            self._writer.error(name, ImageError(str(error)))
+        else:
+            self.predicted += 1
+            self._writer.prediction(name, prediction)
 
 
 class _MapFolder:
@@ -134,7 +156,7 @@ def _open_writer(
         before = variant_name(row["engine"], row["precision"], int(row.get("views", 1)))
         if before != now:
             raise DataError(f"{options.output}: was begun with {before}, but this run uses {now}")
-    writer = prediction_writer(results.file_format, results.stream, new=results.new)
+    writer = prediction_writer(results.file_format, results.stream, new=results.new, name=results.name)
     return writer, {row["image"] for row in results.rows}
 
 
@@ -142,7 +164,7 @@ def _with_progress(predictions: Iterable[Any], options: PredictOptions) -> Itera
     """Show a progress bar on a terminal, unless predictions go there too or there are only a few."""
     if not sys.stderr.isatty() or (sys.stdout.isatty() and not options.output):
         return predictions
-    total = sum(1 for _ in find_images(options.images))
+    total = sum(1 for _ in find_images(options.images, PassedOver()))
     if total < 20:
         return predictions
     from tqdm import tqdm

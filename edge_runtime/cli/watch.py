@@ -7,19 +7,20 @@ polls.
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import WatchOptions
-from edge_runtime.errors import DataError, ImageError
+from edge_runtime.errors import DataError, ImageError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
-from edge_runtime.io.output import json_line
-from edge_runtime.io.result_file import open_result_file
-from edge_runtime.io.sources import images_in
+from edge_runtime.io.output import json_line, write_text
+from edge_runtime.io.result_file import ResultFile, open_result_file
+from edge_runtime.io.walk import NOT_AN_IMAGE, PassedOver, walk_images
 
 RESULTS_NAME = "dermedge-results.jsonl"
 
@@ -34,7 +35,10 @@ class FileState:
 
 
 def run_watch(options: WatchOptions) -> int:
-    """Watch until a stop is requested (or, with ``--once``, until every image has a prediction)."""
+    """Watch until a stop is requested or, with ``--once``, until every image has a prediction.
+
+    With ``--once`` it returns 1 when something in the folder could not be read.
+    """
     folder = options.folder
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder to watch, found none")
@@ -45,35 +49,57 @@ def run_watch(options: WatchOptions) -> int:
         if results.file_format != "jsonl":
             raise DataError(f"{output}: expected a name ending in .jsonl")
         classifier = stack.enter_context(load_classifier(options))
-        done = {FileState(row["image"], row.get("size_bytes", 0), row.get("modified_ns", 0)) for row in results.rows}
-        watch = _Watch(classifier, read_patient(options, classifier), results.stream, done)
-        watch.run(folder, options.interval, options.once, interruption)
-    return 0
+        watch = _Watch(classifier, read_patient(options, classifier), results)
+        return watch.run(str(folder), options.interval, options.once, interruption)
 
 
 class _Watch:
-    """The loop's state: what is done, and where predictions go."""
+    """The loop's state: what is done, what was reported, and where predictions go."""
 
-    def __init__(self, classifier: Classifier, patient: Any, stream: Any, done: set[FileState]) -> None:
+    def __init__(self, classifier: Classifier, patient: PatientMetadata | None, results: ResultFile) -> None:
         self._classifier = classifier
         self._patient = patient
-        self._stream = stream
-        self._done = done
+        self._results = results
+        self._done = {
+            FileState(row["image"], row.get("size_bytes", 0), row.get("modified_ns", 0)) for row in results.rows
+        }
+        self._reported: set[str] = set()
 
-    def run(self, folder: Path, interval: float, once: bool, interruption: Interruption) -> None:
+    def run(self, folder: str, interval: float, once: bool, interruption: Interruption) -> int:
+        """Poll the folder; returns the exit status."""
         seen: set[FileState] = set()
         while not interruption:
-            found = {state for path in images_in(str(folder)) if (state := file_state(path))}
+            found, complete = self._look(folder)
             waiting = found - self._done
             for state in sorted(waiting & seen, key=lambda state: (state.modified_ns, state.image)):
                 if interruption:
-                    return
+                    return 0
                 self._classify(state)
-            self._done &= found  # forget what was removed, so that memory stays flat
+            if complete:
+                self._done &= found  # forget what was removed, so that memory stays flat
             seen = waiting
             if once and waiting <= self._done:
-                return
+                return 0 if complete else 1
             interruption.wait(interval)
+        return 0
+
+    def _look(self, folder: str) -> tuple[set[FileState], bool]:
+        """Return the images that are there now, and whether everything in the folder could be read."""
+        passed_over = PassedOver()
+        found: set[FileState] = set()
+        problems: list[str] = []
+        for path, problem in walk_images(folder, passed_over):
+            state = file_state(path)
+            if problem is not None:
+                problems.append(f"error: {problem}")
+            elif state is not None:
+                found.add(state)
+        passed_over.forget(NOT_AN_IMAGE)
+        for line in [*problems, *passed_over.summary()]:
+            if line not in self._reported:
+                self._reported.add(line)
+                print(printable(line), file=sys.stderr)
+        return found, not problems
 
     def _classify(self, state: FileState) -> None:
         try:
@@ -83,11 +109,11 @@ class _Watch:
             document = {"image": state.image, "error": str(error)}
         if file_state(state.image) != state:
             return  # rewritten in the meantime: the next poll sees it again
-        line = json_line({**document, "size_bytes": state.size_bytes, "modified_ns": state.modified_ns})
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        document = {**document, "size_bytes": state.size_bytes, "modified_ns": state.modified_ns}
+        write_text(self._results.stream, json_line(document) + "\n", self._results.name)
         self._done.add(state)
-        print(line, flush=True)
+        if sys.stdout is not None:
+            write_text(sys.stdout, json_line(document, sys.stdout) + "\n")
 
 
 def file_state(path: str) -> FileState | None:

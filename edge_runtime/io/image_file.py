@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from PIL import Image
@@ -13,7 +14,8 @@ from edge_runtime.imaging.overlay import encode_png
 
 def write_png(path: Path, image: Image.Image) -> None:
     """Write a PNG next to ``path``, then move it there. Raises :class:`DataError` when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not made from the name, which may be as long as the file system allows.
+    temporary = path.with_name(f".dermedge-{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         temporary.write_bytes(encode_png(image))
         temporary.replace(path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
-from edge_runtime.errors import ImageError
+from edge_runtime.errors import DataError, ImageError, printable
 
 if TYPE_CHECKING:
     from edge_runtime.prediction import Prediction
@@ -18,6 +20,9 @@ CSV_COLUMNS = (
     "image", "label", "confidence", "verdict", *CLASS_CODES, "engine", "precision", "views", "decode_ms", "features_ms",
     "head_ms", "warnings", "error",
 )  # fmt: skip
+
+STANDARD_OUTPUT = "standard output"
+"""What messages call it."""
 
 _FULL_NAMES: dict[str, str] = {lesion_class.code: lesion_class.name for lesion_class in CLASSES}
 _VERDICTS = {"diagnosis": "", "not_sure": "not sure, most likely ", "not_a_lesion_image": "not a lesion image? "}
@@ -34,13 +39,20 @@ class PredictionWriter(Protocol):
         """Write why an image has no prediction."""
 
 
-def prediction_writer(file_format: str, stream: TextIO, *, new: bool = True) -> PredictionWriter:
-    """Return the writer of a format. With ``new`` the stream is empty, so a CSV header is written first."""
+def prediction_writer(
+    file_format: str, stream: TextIO | None, *, new: bool = True, name: str = STANDARD_OUTPUT
+) -> PredictionWriter:
+    """Return the writer of a format; ``name`` is the stream's in messages.
+
+    With ``new`` the stream is empty, so a header is written first. Writing raises :class:`DataError` when the stream
+    is closed or full.
+    """
+    lines = _Lines(stream, name)
     if file_format == "jsonl":
-        return _JsonLines(stream)
+        return _JsonLines(lines)
     if file_format == "csv":
-        return _Csv(stream, new)
-    return _Table(stream) if file_format == "table" else _Text(stream)
+        return _Csv(lines, new)
+    return _Table(lines) if file_format == "table" else _Text(lines)
 
 
 def variant_name(engine: str, precision: str, views: int) -> str:
@@ -48,76 +60,100 @@ def variant_name(engine: str, precision: str, views: int) -> str:
     return f"{engine} {precision}" + (f" {views} views" if views > 1 else "")
 
 
-def json_line(document: dict[str, Any]) -> str:
-    """Return one line of JSON. File names that are not valid Unicode are escaped, and read back unchanged."""
+def json_line(document: dict[str, Any], stream: TextIO | None = None) -> str:
+    """Return one line of JSON for a stream. Names that its encoding lacks are escaped, and read back unchanged."""
     line = json.dumps(document, ensure_ascii=False, allow_nan=False)
     try:
-        line.encode()
+        line.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         line = json.dumps(document, allow_nan=False)
     return line
 
 
-def printable(name: str) -> str:
-    """Return a file name as one line of text that any UTF-8 terminal or file takes."""
-    return name.encode(errors="backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+def write_text(stream: TextIO | None, text: str, name: str = STANDARD_OUTPUT) -> None:
+    """Write and flush; what the stream's encoding lacks is written as escapes.
+
+    Raises :class:`DataError` naming the stream when it is closed, full or otherwise cannot be written.
+    """
+    if stream is None:
+        raise DataError(f"{name}: expected an open stream, found a closed one")
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "utf-8"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
+@dataclass(frozen=True)
 class _Lines:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    """Where lines go: an open stream and its name in messages."""
 
-    def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+    stream: TextIO | None
+    name: str
+
+    def write(self, line: str) -> None:
+        write_text(self.stream, line + "\n", self.name)
+
+
+class _ForPeople:
+    """Base of the formats for people: errors go to stderr, in order with the lines."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
 
     def error(self, name: str, error: ImageError) -> None:
-        self._stream.flush()
         print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
-class _JsonLines(_Lines):
+class _Text(_ForPeople):
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
-        self._line(json_line({**prediction.to_json(name), **more}))
-
-    def error(self, name: str, error: ImageError) -> None:
-        self._line(json_line({"image": name, "error": str(error)}))
-
-
-class _Text(_Lines):
-    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
-        others = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:3]
         total_ms = sum(prediction.timing_ms.values())
-        self._line(
+        self._lines.write(
             f"{printable(name)}: {_VERDICTS[prediction.verdict]}{prediction.label} ({_FULL_NAMES[prediction.label]}) "
-            f"{prediction.confidence:.1%}, then {', '.join(f'{code} {value:.1%}' for code, value in others)} "
+            f"{prediction.confidence:.1%}, then {_runners_up(prediction)} "
             f"[{variant_name(prediction.engine, prediction.precision, prediction.views)}, {total_ms:.1f} ms]"
         )
 
 
-class _Table(_Lines):
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._line(_TABLE.format("image", "label", "confidence", "verdict", "then"))
+class _Table(_ForPeople):
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__(lines)
+        lines.write(_TABLE.format("image", "label", "confidence", "verdict", "then"))
 
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
-        others = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:3]
         shown = printable(name)
-        self._line(
+        self._lines.write(
             _TABLE.format(
                 shown if len(shown) <= 40 else "…" + shown[-39:],
                 prediction.label,
                 f"{prediction.confidence:.1%}",
                 prediction.verdict,
-                ", ".join(f"{code} {value:.1%}" for code, value in others),
+                _runners_up(prediction),
             )
         )
 
 
-class _Csv(_Lines):
-    def __init__(self, stream: TextIO, new: bool) -> None:
-        super().__init__(stream)
-        self._row: Callable[[Iterable[Any]], Any] = csv.writer(stream, lineterminator="\n").writerow
+class _JsonLines:
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
+        self._write({**prediction.to_json(name), **more})
+
+    def error(self, name: str, error: ImageError) -> None:
+        self._write({"image": name, "error": str(error)})
+
+    def _write(self, document: dict[str, Any]) -> None:
+        self._lines.write(json_line(document, self._lines.stream))
+
+
+class _Csv:
+    def __init__(self, lines: _Lines, new: bool) -> None:
+        self._lines = lines
         if new:
             self._write(CSV_COLUMNS)
 
@@ -136,5 +172,12 @@ class _Csv(_Lines):
         self._write((printable(name), *[""] * (len(CSV_COLUMNS) - 2), printable(str(error))))
 
     def _write(self, row: Iterable[Any]) -> None:
-        self._row(row)
-        self._stream.flush()
+        row_text = io.StringIO()
+        csv.writer(row_text, lineterminator="").writerow(row)
+        self._lines.write(row_text.getvalue())
+
+
+def _runners_up(prediction: Prediction) -> str:
+    """Return the second and third most probable class with their probabilities."""
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    return ", ".join(f"{code} {value:.1%}" for code, value in ranked[1:3])

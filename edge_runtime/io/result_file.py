@@ -19,9 +19,10 @@ FILE_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 @dataclass(frozen=True)
 class ResultFile:
-    """An open result file: where predictions go, its format, whether it is new, and the rows it already holds."""
+    """An open result file: where predictions go, name, format, whether it is new, and the rows it already holds."""
 
     stream: TextIO
+    name: str
     file_format: str
     new: bool
     rows: list[dict[str, Any]]
@@ -39,13 +40,25 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
         raise DataError(f"{path}: expected a name ending in {', '.join(FILE_FORMATS)}")
     if path.exists() and not resume:
         raise DataError(f"{path}: exists already; continue it with --resume, or remove it")
+    if path.exists() and not path.is_file():  # a folder, a pipe or a device, which would be read without end
+        raise DataError(f"{path}: expected a regular file, found something else")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = _read_rows(path, file_format) if path.exists() else []
-        with open(path, "a", encoding="utf-8", newline="") as stream:
-            yield ResultFile(stream, file_format, path.stat().st_size == 0, rows)
+        new = not path.exists() or path.stat().st_size == 0
+        stream = path.open("a", encoding="utf-8", newline="")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+    failed = True
+    try:
+        yield ResultFile(stream, str(path), file_format, new, rows)
+        failed = False
+    finally:
+        try:
+            stream.close()
+        except OSError as error:
+            if not failed:  # else the disk was full when a line was written, and that error is on its way already
+                raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _read_rows(path: Path, file_format: str) -> list[dict[str, Any]]:

@@ -351,7 +351,8 @@ def test_a_camera_that_is_pulled_out_is_an_error(
             return (True, frames.pop()) if frames else (False, None)
 
     monkeypatch.setattr("cv2.VideoCapture", TwoFrames)
-    with pytest.raises(ImageError, match=r"^0: the camera gives no image any more$"):
+    monkeypatch.setattr("edge_runtime.io.frames.PATIENCE_SECONDS", 0.2)
+    with pytest.raises(ImageError, match=r"^0: the camera has given no image for 0\.2 seconds$"):
         main(["camera", "0", *flags, "--json"])
     assert len(json_lines(capsys.readouterr().out)) == 2
 
