@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -42,7 +42,7 @@ class OneLineParser(argparse.ArgumentParser):
         """Print the message and leave with status 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """Write help or an error; argparse's own method ignores an output that is full or closed."""
         if message:
             (file or sys.stderr).write(message)

@@ -89,8 +89,8 @@ class CameraOptions(LineOptions, frozen=True, kw_only=True):
     pixel_format: Annotated[
         Annotated[str, Meta(pattern="^[A-Za-z0-9 ]{4}$")] | None,
         Meta(
-            description="pixel format to ask the camera for, such as MJPG or YUYV",
-            extra={"metavar": "CODE", "expected": "a code of four characters such as MJPG"},
+            description="pixel format to ask the camera for",
+            extra={"metavar": "CODE", "expected": "a code of four characters such as MJPG or YUYV"},
         ),
     ] = None
     frames: Annotated[Positive | None, Meta(description="stop after N predictions")] = None

@@ -117,7 +117,7 @@ def test_without_a_wish_the_cameras_own_mode_stays(connect: Callable[[list[Any]]
     [
         ("--resolution", "1280", "a width and height in pixels such as 1280x720, found 1280"),
         ("--resolution", "0x720", "a width and height in pixels such as 1280x720, found 0x720"),
-        ("--pixel-format", "JPEG2", "a code of four characters such as MJPG, found JPEG2"),
+        ("--pixel-format", "JPEG2", "a code of four characters such as MJPG or YUYV, found JPEG2"),
     ],
 )
 def test_a_wrong_mode_is_wrong_usage(flag: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,15 +136,6 @@ def test_a_full_disk_names_the_result_file_and_loses_no_line(image_folder: Path,
     output = tmp_path / "results.jsonl"
     arguments = [*[str(image_folder)] * 4, *FLAGS, "--output", str(output)]
     command = [sys.executable, "-m", "edge_runtime", "predict", *arguments]
-        sys.executable,
-        "-m",
-        "edge_runtime",
-        "predict",
-        *[str(image_folder)] * 4,
-        *FLAGS,
-        "--output",
-        str(output),
-    ]
     finished = subprocess.run(
         ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *command],
         capture_output=True, cwd=REPOSITORY, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
