@@ -182,7 +182,9 @@ def settings_table(struct: type[msgspec.Struct]) -> str:
         default = "required" if setting.required else _shown(setting.default)
         limits = "" if setting.expected in ("text", "a path", "true or false") else f" ({setting.expected})"
         meaning = f"{setting.description}{limits}".replace("|", "\\|")
-        lines.append(f"| `{setting.flag}` | {default} | {meaning} |")
+        both = isinstance(setting.kind, inspect.BoolType) and setting.default is True
+        flag = f"`{setting.flag}`, `--no-{setting.flag[2:]}`" if both else f"`{setting.flag}`"
+        lines.append(f"| {flag} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

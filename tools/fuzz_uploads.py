@@ -1,14 +1,13 @@
-"""Send a server hostile uploads and see that it refuses them all properly, and stays small while it does.
+"""Send a server hostile uploads, and check that it refuses each one properly and its memory stays small.
 
     python -m tools.fuzz_uploads --count 10000
 
-It starts a server of its own to which the kernel denies every write to a file. A run fails when any answer is a 5xx, is
-not ``application/problem+json``, accepts what can be no image, or when memory grows beyond the limit.
+It starts its own server, to which the kernel denies every write to a file. A run fails when a response is a 5xx, is
+not ``application/problem+json``, or accepts what cannot be an image, or when memory grows beyond the limit.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import socket
 import sys
@@ -17,10 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
+import msgspec
+from msgspec import Meta
 from tqdm import tqdm
 
 from edge_runtime.errors import run_command_line
+from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
 from tools.hostile_bodies import HostileRequest, hostile_requests
 from tools.server_process import ServerProcess, server_process
 
@@ -30,18 +33,18 @@ _PATH = "/api/v1/predict"
 
 @dataclass
 class Findings:
-    """What the answers were: how often each status came by kind of request, and everything that must not happen."""
+    """The responses: how often each status came for each kind of request, and everything that must not happen."""
 
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
-    def judge(self, kind: str, status: int, content_type: str, may_pass: bool) -> None:
-        """Book one answer."""
+    def record(self, kind: str, status: int, content_type: str, may_pass: bool) -> None:
+        """Count one response; note it as a fault when it is neither a proper refusal nor an allowed success."""
         self.statuses[kind, status] += 1
         if status == 200 and may_pass:
             return
         if not 400 <= status < 500:
-            self.faults.append(f"{kind}: answered {status}")
+            self.faults.append(f"{kind}: status {status}")
         elif content_type != "application/problem+json":
             self.faults.append(f"{kind}: status {status} with content type {content_type!r}")
 
@@ -66,7 +69,7 @@ def fuzz(server: ServerProcess, count: int, seed: int) -> Findings:
                 status, content_type = 599, f"connection failed: {error}"
                 connection.close()
             with lock:
-                findings.judge(request.kind, status, content_type, request.may_pass)
+                findings.record(request.kind, status, content_type, request.may_pass)
                 progress.update()
         connection.close()
 
@@ -84,15 +87,15 @@ def fuzz(server: ServerProcess, count: int, seed: int) -> Findings:
 def _send(connection: http.client.HTTPConnection, request: HostileRequest) -> tuple[int, str]:
     headers = {"Content-Type": request.content_type} if request.content_type else {}
     connection.request("POST", _PATH, body=request.body, headers=headers)
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status, answer.headers.get("Content-Type", "")
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.headers.get("Content-Type", "")
 
 
 def _raw_exchange(
     server: ServerProcess, kind: str, pieces: Iterator[bytes], findings: Findings, lock: threading.Lock
 ) -> None:
-    """Send pieces until the server answers, and judge the answer."""
+    """Send pieces until the server responds, and record the response."""
     with socket.create_connection((server.host, server.port), timeout=60) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -104,12 +107,12 @@ def _raw_exchange(
                 pass
             connection.settimeout(60)
         connection.settimeout(60)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        answer.read()
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        response.read()
         with lock:
-            findings.judge(kind, answer.status, answer.headers.get("Content-Type", ""), may_pass=False)
-        answer.close()
+            findings.record(kind, response.status, response.headers.get("Content-Type", ""), may_pass=False)
+        response.close()
 
 
 def _send_endlessly(server: ServerProcess, findings: Findings, lock: threading.Lock) -> None:
@@ -131,30 +134,35 @@ def _send_slowly(server: ServerProcess, findings: Findings, lock: threading.Lock
 
 
 def report(findings: Findings, before: float, after: float, peak: float) -> None:
-    """Print how each kind was answered, and the server's memory."""
+    """Print the statuses of each kind of request, and the server's memory."""
     for kind in sorted({kind for kind, _ in findings.statuses}):
-        answers = {status: count for (each, status), count in sorted(findings.statuses.items()) if each == kind}
-        print(f"{kind:<24} " + "  ".join(f"{status}: {count}" for status, count in answers.items()))
+        counts = {status: count for (each, status), count in sorted(findings.statuses.items()) if each == kind}
+        print(f"{kind:<24} " + "  ".join(f"{status}: {count}" for status, count in counts.items()))
     print(f"memory: {before:.0f} MiB before, {after:.0f} MiB after, {peak:.0f} MiB at its peak")
     for fault in findings.faults[:20]:
         print(f"fault: {fault}")
     print(f"{sum(findings.statuses.values())} requests, {len(findings.faults)} faults")
 
 
+class FuzzSettings(msgspec.Struct, frozen=True):
+    """The flags of the command."""
+
+    count: Annotated[int, Meta(ge=1, description="requests to send")] = 10_000
+    seed: Annotated[int, Meta(description="seed of the requests")] = 0
+    bundle: Annotated[Path | None, Meta(description="bundle folder, as for python -m webapp")] = None
+    engine: Annotated[Literal["onnx", "tflite"], Meta(description="inference engine")] = "onnx"
+    max_memory_mib: Annotated[float, Meta(gt=0, description="limit on the server's peak memory")] = 1024.0
+
+
 def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
+    """Run the command line; exit status 1 when there was a fault."""
+    parser = OneLineParser(
         prog="python -m tools.fuzz_uploads",
-        description="Send hostile uploads to a server started for this, and check every answer.",
+        description="Send hostile uploads to a server started for this, and check every response.",
         epilog="example: python -m tools.fuzz_uploads --count 10000 --bundle models/demo",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--count", type=int, default=10_000, help="requests to send")
-    parser.add_argument("--seed", type=int, default=0, help="where the requests are drawn from")
-    parser.add_argument("--bundle", type=Path, help="bundle folder, as for python -m webapp")
-    parser.add_argument("--engine", choices=("onnx", "tflite"), default="onnx", help="engine that answers")
-    parser.add_argument("--max-memory-mib", type=float, default=1024, help="limit on the server's peak memory")
-    arguments = parser.parse_args()
+    add_flags(parser, FuzzSettings)
+    arguments = make_settings(FuzzSettings, given_flags(FuzzSettings, parser.parse_args()))
     flags = ["--engine", arguments.engine, "--requests-per-minute", "0", "--receive-timeout", "3"]
     flags += ["--bundle", str(arguments.bundle)] if arguments.bundle else []
     with server_process(*flags) as server:

@@ -18,7 +18,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
 
 @dataclass(frozen=True)
 class HostileRequest:
-    """One request to ``POST /api/v1/predict``. ``may_pass``: what is left may still be a decodable image."""
+    """One request to ``POST /api/v1/predict``. ``may_pass``: it may still hold a decodable image."""
 
     kind: str
     body: bytes

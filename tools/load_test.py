@@ -2,13 +2,12 @@
 
     python -m tools.load_test --bundle models/demo --clients 16
 
-Rounds alternate between ``edge_runtime`` in one process and the server with its clients, on the same processors, so
+Rounds alternate between ``edge_runtime`` in one process and the server with its clients, on the same CPUs, so
 that the ratio means something on a busy machine. The clients' own work counts against the server.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import sys
@@ -18,13 +17,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Annotated, Literal
 
+import msgspec
+from msgspec import Meta
 from tqdm import tqdm
 
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError, run_command_line
 from edge_runtime.imaging.preprocessing import IMAGE_SUFFIXES
 from edge_runtime.machine import available_cpus
+from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
 from tools.hostile_bodies import FORM_TYPE, form_body
 from tools.server_process import ServerProcess, server_process
 from webapp.samples import SAMPLES_FOLDER
@@ -44,9 +47,9 @@ class Round:
 def measure_in_process(classifier: Classifier, images: list[bytes], count: int) -> float:
     """Return images per second of ``edge_runtime`` with as many predictions at once as the server makes."""
     started = perf_counter()
-    for _, answer in classifier.predict_many(islice(cycle(images), count)):
-        if isinstance(answer, DermedgeError):
-            raise answer
+    for _, prediction in classifier.predict_many(islice(cycle(images), count)):
+        if isinstance(prediction, DermedgeError):
+            raise prediction
     return count / (perf_counter() - started)
 
 
@@ -61,10 +64,10 @@ def measure_server(server: ServerProcess, images: list[bytes], count: int, clien
         for body in islice(cycle(bodies), share):
             started = perf_counter()
             connection.request("POST", "/api/v1/predict", body=body, headers={"Content-Type": FORM_TYPE})
-            answer = connection.getresponse()
-            text = answer.read()
-            if answer.status != 200:
-                failures.append(f"{answer.status}: {text.decode(errors='replace')[:200]}")
+            response = connection.getresponse()
+            text = response.read()
+            if response.status != 200:
+                failures.append(f"{response.status}: {text.decode(errors='replace')[:200]}")
             latencies.append(perf_counter() - started)
         connection.close()
 
@@ -89,10 +92,10 @@ def read_images(folder: Path) -> list[bytes]:
 
 
 def report(rounds: list[Round], memory: list[float], as_json: bool) -> tuple[float, float]:
-    """Print the figures and return the median ratio and by how many MiB the server grew after the first round."""
+    """Print the results; return the median ratio and the server's growth in MiB after the first round."""
     ratio = median(each.served / each.in_process for each in rounds)
     latencies = sorted(latency for each in rounds for latency in each.latencies)
-    figures = {
+    results = {
         "in_process_per_second": round(median(each.in_process for each in rounds), 1),
         "served_per_second": round(median(each.served for each in rounds), 1),
         "ratio": round(ratio, 3),
@@ -101,40 +104,42 @@ def report(rounds: list[Round], memory: list[float], as_json: bool) -> tuple[flo
         "requests": len(latencies),
         "memory_mib_after_first_round": round(memory[0]),
         "memory_mib_at_the_end": round(memory[-1]),
-        "processors": available_cpus(),
+        "cpus": available_cpus(),
     }
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps(results))
     else:
-        for name, value in figures.items():
+        for name, value in results.items():
             print(f"{name.replace('_', ' '):<30} {value}")
     return ratio, memory[-1] - memory[0]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.load_test",
-        description="Compare the server's throughput under many clients with the bare runtime's.",
-        epilog="example: python -m tools.load_test --bundle models/demo --clients 16 --requests 20000",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--bundle", type=Path, help="bundle folder, as for python -m webapp")
-    parser.add_argument("--engine", choices=("onnx", "tflite"), default="onnx", help="engine that answers")
-    parser.add_argument("--precision", default="int8", help="precision that answers")
-    parser.add_argument("--clients", type=int, default=16, help="clients at once")
-    parser.add_argument("--requests", type=int, default=3000, help="requests in all")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds to spread them over")
-    parser.add_argument("--images", type=Path, default=SAMPLES_FOLDER, help="folder of images to send")
-    parser.add_argument("--max-growth-mib", type=float, default=32.0, help="growth of the server after the first round")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
+class LoadSettings(msgspec.Struct, frozen=True):
+    """The flags of the command."""
+
+    bundle: Annotated[Path | None, Meta(description="bundle folder, as for python -m webapp")] = None
+    engine: Annotated[Literal["onnx", "tflite"], Meta(description="inference engine")] = "onnx"
+    precision: Annotated[str, Meta(description="precision of the variant")] = "int8"
+    clients: Annotated[int, Meta(ge=1, description="clients at once")] = 16
+    requests: Annotated[int, Meta(ge=1, description="requests in total")] = 3000
+    rounds: Annotated[int, Meta(ge=1, description="rounds over which the requests are spread")] = 5
+    images: Annotated[Path | None, Meta(description="folder of images to send; without it the page's samples")] = None
+    max_growth_mib: Annotated[
+        float, Meta(ge=0, description="limit on the server's memory growth after the first round")
+    ] = 32.0
+    json: Annotated[bool, Meta(description="print one JSON object")] = False
 
 
 def main() -> int:
     """Run the command line; exit status 1 when the ratio is below ``MINIMUM_RATIO`` or the server's memory grew."""
-    arguments = build_parser().parse_args()
-    images = read_images(arguments.images)
+    parser = OneLineParser(
+        prog="python -m tools.load_test",
+        description="Compare the server's throughput under many clients with the bare runtime's.",
+        epilog="example: python -m tools.load_test --bundle models/demo --clients 16 --requests 20000",
+    )
+    add_flags(parser, LoadSettings)
+    arguments = make_settings(LoadSettings, given_flags(LoadSettings, parser.parse_args()))
+    images = read_images(arguments.images or SAMPLES_FOLDER)
     share = max(1, arguments.requests // arguments.rounds)
     flags = ["--engine", arguments.engine, "--precision", arguments.precision, "--requests-per-minute", "0"]
     flags += ["--bundle", str(arguments.bundle)] if arguments.bundle else []
@@ -156,7 +161,10 @@ def main() -> int:
             memory.append(server.memory_mib()[0])
     ratio, growth = report(rounds, memory, arguments.json)
     if ratio < MINIMUM_RATIO:
-        print(f"the server reaches {ratio:.2f} of the runtime's throughput, expected {MINIMUM_RATIO}", file=sys.stderr)
+        print(
+            f"the server reaches {ratio:.2f} of the bare runtime's throughput, expected {MINIMUM_RATIO}",
+            file=sys.stderr,
+        )
     if growth > arguments.max_growth_mib:
         limit = f"{arguments.max_growth_mib:g} MiB"
         print(f"the server grew by {growth:.0f} MiB after the first round, expected at most {limit}", file=sys.stderr)

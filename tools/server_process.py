@@ -1,4 +1,4 @@
-"""A server of our own in a child process, for the commands that put load on it and look at its memory."""
+"""A server in a child process, for the commands that put load on it and watch its memory."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ServerProcess:
 def server_process(*flags: str, may_write: bool = False) -> Iterator[ServerProcess]:
     """Start ``python -m webapp`` with these flags on a free port and stop it at the end.
 
-    Unless ``may_write``, the kernel refuses every write of the process to any file (``RLIMIT_FSIZE`` is 0), so that an
-    upload which touched a disk would show as a failed request. The process has a new folder for temporary files to
-    itself; raises :class:`DermedgeError` when anything lies there at the end, be it an empty file.
+    Unless ``may_write``, the kernel refuses every write of the process to any file (``RLIMIT_FSIZE`` is 0), so an
+    upload that touched a disk would show up as a failed request. The process has a temporary folder to itself; raises
+    :class:`DermedgeError` when anything is left in it at the end, even an empty file.
     """
     with TemporaryDirectory(prefix="dermedge-server-") as folder:
         with _running(flags, may_write, {**os.environ, "TMPDIR": folder}) as server:

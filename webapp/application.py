@@ -1,4 +1,4 @@
-"""``create_app(configuration)``: the parts put together, one blueprint per concern."""
+"""``create_app(configuration)`` assembles the application, one blueprint per concern."""
 
 from __future__ import annotations
 

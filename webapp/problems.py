@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): every refusal says what was wrong, none shows a traceback."""
+"""Errors as ``application/problem+json`` (RFC 9457): every error says what was wrong, none shows a traceback."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(DermedgeError)
     def _dermedge(error: DermedgeError) -> Response:
         _log.error("%s", error)
-        return problem_response(503, "the model cannot answer at the moment", {"Retry-After": "10"})
+        return problem_response(503, "the model is not available at the moment", {"Retry-After": "10"})
 
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
         limit = app.config["MAX_CONTENT_LENGTH"] / 1024 / 1024
-        return problem_response(413, f"expected a request of at most {limit:g} MiB with few form fields, found more")
+        return problem_response(413, f"expected a request of at most {limit:.3g} MiB with few form fields, found more")
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:
@@ -77,9 +77,9 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(Exception)
     def _defect(error: Exception) -> Response:
         _log.exception("request %s failed", g.get("request_id"))
-        return problem_response(500, "the server failed on this request; its log has the details")
+        return problem_response(500, "the server failed to handle this request; its log has the details")
 
 
 def without_source(message: str) -> str:
-    """Drop the runtime's name for a picture that came as bytes: the client knows which one it sent."""
+    """Drop the runtime's name for an image that came as bytes: the client knows which one it sent."""
     return message.removeprefix("<bytes>: ")

@@ -1,4 +1,4 @@
-"""The sample pictures that come with the page: phantoms drawn by this project, no patient's.
+"""The sample images of the page: synthetic lesions drawn by this project, none of a patient.
 
 Made with ``python tests/fixtures/make_web_samples.py``.
 """

@@ -1,4 +1,4 @@
-"""What one application holds while it runs, and how a request gets at it."""
+"""What one application holds while it runs, and how a request reaches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every English text a reader of the page sees, from one file, so that a translation is one more file."""
+"""Every text on the page, from one file, so that a translation is one more file."""
 
 from __future__ import annotations
 

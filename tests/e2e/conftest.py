@@ -81,6 +81,6 @@ def open_page(browser: Browser, address: str) -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def pictures(image_folder: Path) -> list[Path]:
+def images(image_folder: Path) -> list[Path]:
     """Six JPEGs."""
     return sorted(image_folder.iterdir())

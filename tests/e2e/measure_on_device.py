@@ -2,7 +2,7 @@
 
     python tests/e2e/measure_on_device.py --bundle models/ham10000-resnet18 --images FOLDER --count 50
 
-Prints the median milliseconds per picture from decoding to map, natively on one thread and in headless Chromium without
+Prints the median milliseconds per image from decoding to map, natively on one thread and in headless Chromium without
 a network, in turns; how many labels agree; and the largest difference of a probability. Exit status 1 when a label
 differs, a probability differs by more than 1e-3, or the browser needs more than six times the native time.
 """
@@ -34,8 +34,8 @@ ASK = """async ([name, data]) => {
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
     const file = new File([bytes], name);
     const started = performance.now();
-    const answer = await predict(file, {});
-    return { ...answer, wall_ms: performance.now() - started };
+    const prediction = await predict(file, {});
+    return { ...prediction, wall_ms: performance.now() - started };
 }"""
 
 
@@ -46,14 +46,14 @@ def open_offline(page: Page, address: str) -> None:
     for _ in range(2):
         page.wait_for_selector("html[data-ready]")
         page.locator("#options summary").click()
-        expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=300_000)
+        expect(page.locator("#device-status")).to_contain_text("works without a network", timeout=300_000)
         page.evaluate("navigator.serviceWorker.ready.then(() => true)")
         page.context.set_offline(True)
         page.reload()
     page.wait_for_selector("html[data-ready]")
 
 
-def measure(bundle: Path, pictures: list[Path]) -> int:
+def measure(bundle: Path, images: list[Path]) -> int:
     """Measure and print; returns the exit status."""
     executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)))
     native_ms, browser_ms, stages, labels, difference = [], [], [], 0, 0.0
@@ -65,19 +65,21 @@ def measure(bundle: Path, pictures: list[Path]) -> int:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
         page = browser.new_page()
         open_offline(page, f"http://{server.host}:{server.port}/")
-        for path in pictures[:3]:  # both sides get warm
+        for path in images[:3]:  # both sides get warm
             page.evaluate(ASK, [path.name, base64.b64encode(path.read_bytes()).decode()])
             classifier.predict(path.read_bytes(), explain=True)
-        for path in pictures:
+        for path in images:
             data = path.read_bytes()
             started = perf_counter()
             native = classifier.predict(data, explain=True)
             native_ms.append(1e3 * (perf_counter() - started))
-            answer = page.evaluate(ASK, [path.name, base64.b64encode(data).decode()])
-            browser_ms.append(answer["wall_ms"])
-            stages.append((native.timing_ms, answer["timing_ms"]))
-            labels += answer["label"] == native.label
-            differences = (abs(answer["probabilities"][code] - value) for code, value in native.probabilities.items())
+            prediction = page.evaluate(ASK, [path.name, base64.b64encode(data).decode()])
+            browser_ms.append(prediction["wall_ms"])
+            stages.append((native.timing_ms, prediction["timing_ms"]))
+            labels += prediction["label"] == native.label
+            differences = (
+                abs(prediction["probabilities"][code] - value) for code, value in native.probabilities.items()
+            )
             difference = max(difference, *differences)
         browser.close()
     ratio = median(browser_ms) / median(native_ms)
@@ -85,19 +87,19 @@ def measure(bundle: Path, pictures: list[Path]) -> int:
     for stage in stages[0][0]:
         here, there = (median(each[side][stage] for each in stages) for side in (0, 1))
         print(f"  {stage}: native {here:.1f} ms, browser {there:.1f} ms")
-    print(f"labels {labels} of {len(pictures)} equal, largest difference of a probability {difference:.1e}")
-    return int(labels < len(pictures) or difference > 1e-3 or ratio > 6)
+    print(f"labels {labels} of {len(images)} equal, largest difference of a probability {difference:.1e}")
+    return int(labels < len(images) or difference > 1e-3 or ratio > 6)
 
 
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Measure the model in the browser next to the native engine.")
     parser.add_argument("--bundle", type=Path, required=True, help="bundle folder")
-    parser.add_argument("--images", type=Path, required=True, help="folder of JPEG or PNG pictures")
-    parser.add_argument("--count", type=int, default=50, help="pictures to ask for")
+    parser.add_argument("--images", type=Path, required=True, help="folder of JPEG or PNG images")
+    parser.add_argument("--count", type=int, default=50, help="images to ask for")
     arguments = parser.parse_args()
-    pictures = (path for path in sorted(arguments.images.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    return measure(arguments.bundle, list(islice(pictures, arguments.count)))
+    images = (path for path in sorted(arguments.images.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    return measure(arguments.bundle, list(islice(images, arguments.count)))
 
 
 if __name__ == "__main__":

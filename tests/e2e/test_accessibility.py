@@ -31,14 +31,14 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_page_before_and_after_an_answer(
-    open_page: OpenPage, pictures: list[Path], tmp_path: Path, scheme: str, width: int
+def test_page_before_and_after_a_prediction(
+    open_page: OpenPage, images: list[Path], tmp_path: Path, scheme: str, width: int
 ) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 860}, reduced_motion="reduce")
     assert violations(page) == []
     page.locator("#options summary").click()
-    (tmp_path / "notes.txt").write_text("no picture")
-    page.set_input_files("#choose", [pictures[0], tmp_path / "notes.txt"])
+    (tmp_path / "notes.txt").write_text("no image")
+    page.set_input_files("#choose", [images[0], tmp_path / "notes.txt"])
     expect(page.locator(".thumb", has_text="…")).to_have_count(0)
     expect(page.locator("#engine")).not_to_be_empty()
     page.get_by_role("button", name="Compare engines").click()

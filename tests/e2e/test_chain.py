@@ -51,7 +51,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"bundle": folder / "bundle", "run": folder / "runs/chain", "data": folder / "data"}
 
 
-def demo_picture(chain: dict[str, Path]) -> Path:
+def demo_image(chain: dict[str, Path]) -> Path:
     return sorted(chain["data"].glob("HAM10000_images_part_1/*.jpg"))[0]
 
 
@@ -83,21 +83,21 @@ def test_bundle_is_whole_and_says_demo(chain: dict[str, Path]) -> None:
 
 
 def test_engines_agree_on_the_exported_model(chain: dict[str, Path]) -> None:
-    answers = {}
+    predictions = {}
     for engine in ("onnx", "tflite"):
         for precision in ("fp32", "int8"):
             with Classifier.load(chain["bundle"], engine=engine, precision=precision, threads=1) as classifier:
-                answers[engine, precision] = classifier.predict(demo_picture(chain), explain=True)
-    probabilities = {key: np.array(list(answer.probabilities.values())) for key, answer in answers.items()}
+                predictions[engine, precision] = classifier.predict(demo_image(chain), explain=True)
+    probabilities = {key: np.array(list(prediction.probabilities.values())) for key, prediction in predictions.items()}
     np.testing.assert_allclose(probabilities["onnx", "fp32"], probabilities["tflite", "fp32"], atol=1e-4)
     for engine in ("onnx", "tflite"):
         np.testing.assert_allclose(probabilities[engine, "int8"], probabilities["onnx", "fp32"], atol=0.1)
-    maps = {key: answer.class_activation_map for key, answer in answers.items()}
+    maps = {key: prediction.class_activation_map for key, prediction in predictions.items()}
     np.testing.assert_allclose(maps["onnx", "fp32"], maps["tflite", "fp32"], atol=1e-4)
 
 
-def test_device_and_web_give_the_same_answer(chain: dict[str, Path]) -> None:
-    image_path = demo_picture(chain)
+def test_device_and_web_give_the_same_prediction(chain: dict[str, Path]) -> None:
+    image_path = demo_image(chain)
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     output = run_module(
         "edge_runtime", "predict", image_path, "--bundle", chain["bundle"], "--engine", "tflite", "--json",
@@ -117,29 +117,29 @@ def test_device_and_web_give_the_same_answer(chain: dict[str, Path]) -> None:
     assert any("demo" in warning for warning in from_web["warnings"])
 
 
-def test_what_is_known_of_the_patient_reaches_the_answer_everywhere(chain: dict[str, Path]) -> None:
-    """The same model answers with and without age, sex and site, and the same on the command line and over HTTP."""
+def test_patient_metadata_reaches_the_prediction_everywhere(chain: dict[str, Path]) -> None:
+    """The same model predicts with and without age, sex and site, and the same on the command line and over HTTP."""
     specification = read_manifest(chain["bundle"]).patient_metadata
     assert specification is not None
     assert {"female", "male"} <= set(specification.sexes)
-    image_path, site = demo_picture(chain), specification.sites[0]
+    image_path, site = demo_image(chain), specification.sites[0]
     patients: list[dict[str, str]] = [{}, {"age": "80", "sex": "male", "site": site}, {"sex": "male"}]
     client = create_app(WebConfiguration(bundle=chain["bundle"])).test_client()
-    answers = []
+    predictions = []
     for patient in patients:
         flags = [word for name, value in patient.items() for word in (f"--{name}", value)]
         output = run_module(
             "edge_runtime", "predict", image_path, "--bundle", chain["bundle"], "--engine", "onnx", "--json", *flags,
             environment={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
-        answers.append(json.loads(output)["probabilities"])
+        predictions.append(json.loads(output)["probabilities"])
         image = (io.BytesIO(image_path.read_bytes()), "x.jpg")
         response = client.post("/api/v1/predict", data={"image": image, "engine": "onnx", **patient})
-        assert response.get_json()["probabilities"] == pytest.approx(answers[-1], abs=1e-6)
-    values = np.array([list(answer.values()) for answer in answers])
+        assert response.get_json()["probabilities"] == pytest.approx(predictions[-1], abs=1e-6)
+    values = np.array([list(prediction.values()) for prediction in predictions])
     assert min(np.abs(values[0] - values[1]).max(), np.abs(values[1] - values[2]).max()) > 1e-5
 
 
-def test_the_picture_is_one_of_the_seven_drawn_classes(chain: dict[str, Path]) -> None:
-    with Image.open(demo_picture(chain)) as picture:
-        assert picture.size == (600, 450)
+def test_the_image_is_one_of_the_seven_drawn_classes(chain: dict[str, Path]) -> None:
+    with Image.open(demo_image(chain)) as image:
+        assert image.size == (600, 450)

@@ -1,4 +1,4 @@
-"""The model in the browser: the same answers as the native engine on the same files, with the network cut off."""
+"""The model in the browser: the same predictions as the native engine on the same files, with the network cut off."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ OpenPage = Callable[..., Page]
 if not runs_on_device() and os.environ.get("DERMEDGE_REQUIRE_BROWSER") != "1":
     pytest.skip("the browser's parts are not built (npm ci && npm run build in webapp/)", allow_module_level=True)
 
-PICTURES = 60
+IMAGES = 60
 SIZES = ((224, 224), (600, 450), (1024, 768), (97, 301), (3, 5), (1500, 1100), (225, 223))
 LARGE_SIZES = ((1792, 1800), (2593, 1945), (4000, 3000), (1801, 2399), (3001, 2690))
-"""JPEGs of these sizes are decoded at a quarter or an eighth, as a phone's pictures are."""
+"""JPEGs of these sizes are decoded at a quarter or an eighth, as a phone's images are."""
 
 
 @pytest.fixture(scope="module")
-def varied_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def varied_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """JPEG and PNG of sizes around, below and far above the model's input; grey, rotated by EXIF, and odd ones."""
     folder = tmp_path_factory.mktemp("varied")
     dice = random.Random(7)
     paths = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         width, height = dice.choice(LARGE_SIZES if number % 5 == 1 else SIZES)
         noise = np.random.default_rng(number).integers(0, 256, size=(90, 130, 3), dtype=np.uint8)
         image = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
@@ -68,19 +68,19 @@ def offline_page(browser: Browser, address: str) -> Iterator[Page]:
     page.goto(address)
     page.wait_for_selector("html[data-ready]")
     page.locator("#options summary").click()
-    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=120_000)
+    expect(page.locator("#device-status")).to_contain_text("works without a network", timeout=120_000)
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     context.set_offline(True)
     page.reload()
     page.wait_for_selector("html[data-ready]")
     page.locator("#options summary").click()
-    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=120_000)
+    expect(page.locator("#device-status")).to_contain_text("works without a network", timeout=120_000)
     yield page
     context.close()
 
 
-def ask_device(page: Page, path: Path, explain_class: str | None = None) -> dict[str, object]:
-    """Classify a file in the page's own device engine and return its answer."""
+def predict_on_device(page: Page, path: Path, explain_class: str | None = None) -> dict[str, object]:
+    """Classify a file in the page's own device engine and return its prediction."""
     return page.evaluate(
         """async ([name, data, explainClass]) => {
             const script = document.querySelector("script[type=module]").src;
@@ -98,10 +98,10 @@ def seen_by_browser(page: Page, path: Path) -> np.ndarray:
         """async (data) => {
             const script = document.querySelector("script[type=module]").src;
             const load = (name) => import(new URL(name, script).href);
-            const [{ loadImage }, { device }] = await Promise.all([load("picture.js"), load("boot.js")]);
+            const [{ loadImage }, { device }] = await Promise.all([load("image_pixels.js"), load("boot.js")]);
             const jpegDecoder = await WebAssembly.compileStreaming(fetch(`${device.runtime}jpeg-turbo.wasm`));
             const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-            const square = await loadImage(new File([bytes], "picture"), { size: 224, maxPixels: 30e6, jpegDecoder });
+            const square = await loadImage(new File([bytes], "image"), { size: 224, maxPixels: 30e6, jpegDecoder });
             let text = "";
             for (const byte of square) text += String.fromCharCode(byte);
             return btoa(text);
@@ -132,28 +132,28 @@ def test_browser_finds_nothing_against_installing_it(open_page: OpenPage) -> Non
     assert {each["errorId"] for each in found} <= {"in-incognito"}  # as every context of a test is
 
 
-def test_preprocessing_is_bit_exact(offline_page: Page, varied_pictures: list[Path]) -> None:
-    for path in varied_pictures:
+def test_preprocessing_is_bit_exact(offline_page: Page, varied_images: list[Path]) -> None:
+    for path in varied_images:
         assert np.array_equal(seen_by_browser(offline_page, path), load_image_hwc(path, 224)), path.name
 
 
-def test_answers_equal_the_native_engines_without_a_network(offline_page: Page, varied_pictures: list[Path]) -> None:
+def test_predictions_equal_the_native_engines_without_a_network(offline_page: Page, varied_images: list[Path]) -> None:
     with Classifier.load(TINY_BUNDLE, engine="tflite", threads=1) as classifier:
-        for path in varied_pictures:
-            answer = ask_device(offline_page, path)
+        for path in varied_images:
+            prediction = predict_on_device(offline_page, path)
             native = classifier.predict(path, explain=True)
-            assert answer["label"] == native.label, path.name
-            assert answer["probabilities"] == pytest.approx(native.probabilities, abs=1e-3), path.name
-            assert answer["explained_class"] == native.explained_class
-            assert np.allclose(answer["class_activation_map"], native.class_activation_map, atol=1e-3), path.name
+            assert prediction["label"] == native.label, path.name
+            assert prediction["probabilities"] == pytest.approx(native.probabilities, abs=1e-3), path.name
+            assert prediction["explained_class"] == native.explained_class
+            assert np.allclose(prediction["class_activation_map"], native.class_activation_map, atol=1e-3), path.name
 
 
-def test_page_answers_offline_with_every_part(offline_page: Page, varied_pictures: list[Path]) -> None:
+def test_page_works_offline_in_every_respect(offline_page: Page, varied_images: list[Path]) -> None:
     page = offline_page
-    page.set_input_files("#choose", varied_pictures[1])
+    page.set_input_files("#choose", varied_images[1])
     expect(page.locator("#engine")).to_contain_text("TFLite int8 on this device")
     with Classifier.load(TINY_BUNDLE, engine="tflite", threads=1) as classifier:
-        label = classifier.predict(varied_pictures[1]).label
+        label = classifier.predict(varied_images[1]).label
     expect(page.locator("#headline")).to_have_text(next(each.name for each in CLASSES if each.code == label))
     page.locator(".bar[data-code=df]").click()
     expect(page.locator("#heat")).to_have_attribute("data-code", "df")
@@ -162,25 +162,25 @@ def test_page_answers_offline_with_every_part(offline_page: Page, varied_picture
     expect(page.locator("#engine")).to_contain_text("on this device")
 
 
-def test_choice_is_explained_and_remembered(open_page: OpenPage, varied_pictures: list[Path]) -> None:
+def test_choice_is_explained_and_remembered(open_page: OpenPage, varied_images: list[Path]) -> None:
     page = open_page()
     page.locator("#options summary").click()
     page.get_by_label("On this device").check()
-    expect(page.locator("#privacy")).to_have_text("Your picture does not leave this device.")
-    page.set_input_files("#choose", varied_pictures[4])
+    expect(page.locator("#privacy")).to_have_text("Your image does not leave this device.")
+    page.set_input_files("#choose", varied_images[4])
     expect(page.locator("#engine")).to_contain_text("on this device", timeout=60_000)
     page.reload()
     page.locator("#options summary").click()
     expect(page.get_by_label("On this device")).to_be_checked()
     page.get_by_label("On the server").check()
-    page.set_input_files("#choose", varied_pictures[4])
+    page.set_input_files("#choose", varied_images[4])
     expect(page.locator("#engine")).to_contain_text("on the server")
 
 
 def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
     page = open_page()
     page.locator("#options summary").click()
-    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=60_000)
+    expect(page.locator("#device-status")).to_contain_text("works without a network", timeout=60_000)
     altered = page.evaluate(
         """async () => {
             const cache = await caches.open("dermedge-models");
@@ -192,12 +192,12 @@ def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
     assert altered == 3
     page.reload()
     page.locator("#options summary").click()
-    expect(page.locator("#device-status")).to_contain_text("answers without a network", timeout=60_000)
+    expect(page.locator("#device-status")).to_contain_text("works without a network", timeout=60_000)
     sizes = page.evaluate(
         """async () => {
             const cache = await caches.open("dermedge-models");
-            const answers = await Promise.all((await cache.keys()).map((key) => cache.match(key)));
-            return Promise.all(answers.map(async (answer) => (await answer.arrayBuffer()).byteLength));
+            const responses = await Promise.all((await cache.keys()).map((key) => cache.match(key)));
+            return Promise.all(responses.map(async (response) => (await response.arrayBuffer()).byteLength));
         }"""
     )
     assert sorted(sizes) == sorted(
@@ -207,7 +207,7 @@ def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
 
 
 def unusual(kind: str) -> bytes:
-    """A picture that a browser would decode to other pixels than the runtime, or not at all."""
+    """An image that a browser would decode to other pixels than the runtime, or not at all."""
     if kind == "grey.png":
         return encoded(Image.fromarray(np.arange(2500, dtype=np.uint16).reshape(50, 50)), "PNG")
     if kind == "glass.png":
@@ -218,8 +218,8 @@ def unusual(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["scan.tif", "grey.png", "glass.png", "print.jpg"])
-def test_pictures_the_browser_cannot_decode_exactly_are_named(offline_page: Page, tmp_path: Path, name: str) -> None:
+def test_images_the_browser_cannot_decode_exactly_are_named(offline_page: Page, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(unusual(name))
     offline_page.set_input_files("#choose", tmp_path / name)
     offline_page.locator(".thumb", has_text=name).click()
-    expect(offline_page.locator("#failure")).to_contain_text("cannot decode this kind of picture")
+    expect(offline_page.locator("#failure")).to_contain_text("cannot decode this image exactly")

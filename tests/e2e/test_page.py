@@ -1,4 +1,4 @@
-"""The page in a real Chromium: every way in, every part of the answer."""
+"""The page in a real Chromium: every way in, every part of the prediction."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def choose(page: Page, *paths: Path) -> None:
     page.set_input_files("#choose", list(paths))
 
 
-def expected_answer(path: Path) -> tuple[str, dict[str, float]]:
+def expected_prediction(path: Path) -> tuple[str, dict[str, float]]:
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
         prediction = classifier.predict(path)
     return next(each.name for each in CLASSES if each.code == prediction.label), prediction.probabilities
 
 
-def test_choosing_a_picture_shows_the_whole_answer(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_choosing_an_image_shows_the_whole_prediction(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
     expect(page.locator("#result")).to_be_hidden()
-    choose(page, pictures[0])
-    name, probabilities = expected_answer(pictures[0])
+    choose(page, images[0])
+    name, probabilities = expected_prediction(images[0])
     expect(page.locator("#headline")).to_have_text(name)
     expect(page.locator("#confidence")).to_have_text(f"{round(max(probabilities.values()) * 100)}\u00a0%")
     expect(page.locator("#group")).to_have_text(re.compile("malignant group|benign group"))
@@ -46,10 +46,10 @@ def test_choosing_a_picture_shows_the_whole_answer(open_page: OpenPage, pictures
         expect(bar.locator(".value")).to_have_text(f"{round(probabilities[lesion_class.code] * 100)}\u00a0%")
         expect(bar.locator(".mark")).to_have_count(int(lesion_class.malignant))
     expect(page.locator("#engine")).to_have_text(re.compile(r"^ONNX int8 on the server · [\d.]+\sms$"))
-    expect(page.locator("#picture")).to_be_visible()
+    expect(page.locator("#image")).to_be_visible()
     expect(page.locator("#heat")).to_be_visible()
     expect(page.locator("#announcement")).to_have_text(
-        re.compile(rf"lesion-0\.jpg: {re.escape(name)}, \d+\s%\. Answered")
+        re.compile(rf"lesion-0\.jpg: {re.escape(name)}, \d+\s%\. Classified")
     )
 
 
@@ -80,49 +80,47 @@ def drop_or_paste(page: Page, kind: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_dropping_and_pasting(open_page: OpenPage, pictures: list[Path], kind: str) -> None:
+def test_dropping_and_pasting(open_page: OpenPage, images: list[Path], kind: str) -> None:
     page = open_page()
-    drop_or_paste(page, kind, pictures[1])
-    expect(page.locator("#headline")).to_have_text(expected_answer(pictures[1])[0])
+    drop_or_paste(page, kind, images[1])
+    expect(page.locator("#headline")).to_have_text(expected_prediction(images[1])[0])
     expect(page.locator("body")).not_to_have_class(re.compile("dropping"))
 
 
-def test_phone_offers_its_camera(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_phone_offers_its_camera(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
-    expect(page.get_by_text("Take a picture")).to_be_visible()
+    expect(page.get_by_text("Take a photo")).to_be_visible()
     assert page.locator("#camera").get_attribute("capture") == "environment"
-    page.set_input_files("#camera", pictures[2])
-    expect(page.locator("#headline")).to_have_text(expected_answer(pictures[2])[0])
+    page.set_input_files("#camera", images[2])
+    expect(page.locator("#headline")).to_have_text(expected_prediction(images[2])[0])
 
 
-def test_several_pictures_at_once(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_several_images_at_once(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
-    choose(page, *pictures[:3])
+    choose(page, *images[:3])
     expect(page.locator(".thumb")).to_have_count(3)
     for number in (2, 0):
         page.locator(".thumb").nth(number).click()
         expect(page.locator("#file-name")).to_have_text(f"lesion-{number}.jpg")
-        expect(page.locator("#headline")).to_have_text(expected_answer(pictures[number])[0])
+        expect(page.locator("#headline")).to_have_text(expected_prediction(images[number])[0])
     page.get_by_role("button", name="Remove lesion-0.jpg").click()
     expect(page.locator(".thumb")).to_have_count(2)
     expect(page.locator("#file-name")).to_have_text("lesion-2.jpg")
 
 
-def test_unusable_picture_says_why_and_spoils_nothing(
-    open_page: OpenPage, pictures: list[Path], tmp_path: Path
-) -> None:
+def test_unusable_image_says_why_and_spoils_nothing(open_page: OpenPage, images: list[Path], tmp_path: Path) -> None:
     page = open_page()
     damaged = tmp_path / "damaged.jpg"
-    damaged.write_bytes(pictures[0].read_bytes()[:2000])
+    damaged.write_bytes(images[0].read_bytes()[:2000])
     text = tmp_path / "notes.txt"
-    text.write_text("no picture")
-    choose(page, damaged, text, pictures[0])
-    expect(page.locator("#failure")).to_contain_text("damaged picture")
+    text.write_text("no image")
+    choose(page, damaged, text, images[0])
+    expect(page.locator("#failure")).to_contain_text("damaged image")
     expect(page.locator("#bars-block")).to_be_hidden()
     page.locator(".thumb").nth(1).click()
-    expect(page.locator("#failure")).to_have_text("notes.txt is not a picture of a kind this page takes.")
+    expect(page.locator("#failure")).to_have_text("notes.txt is not an image in a supported format.")
     page.locator(".thumb").nth(2).click()
-    expect(page.locator("#headline")).to_have_text(expected_answer(pictures[0])[0])
+    expect(page.locator("#headline")).to_have_text(expected_prediction(images[0])[0])
     open_page.errors[:] = [error for error in open_page.errors if "422" not in error]  # the browser logs every refusal
 
 
@@ -136,14 +134,14 @@ def test_a_sample_is_the_first_click(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_raw_picture_stands_beside_the_map(open_page: OpenPage, pictures: list[Path], width: int) -> None:
+def test_the_raw_image_stands_beside_the_map(open_page: OpenPage, images: list[Path], width: int) -> None:
     page = open_page(viewport={"width": width, "height": 860})
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#heat")).to_have_attribute("data-code", re.compile("."))
-    picture, heat = (page.locator(f"#{name}").bounding_box() for name in ("picture", "heat"))
-    assert abs(picture["y"] - heat["y"]) < 2
-    assert abs(picture["width"] - heat["width"]) < 2
-    assert picture["x"] + picture["width"] <= heat["x"]
+    image, heat = (page.locator(f"#{name}").bounding_box() for name in ("image", "heat"))
+    assert abs(image["y"] - heat["y"]) < 2
+    assert abs(image["width"] - heat["width"]) < 2
+    assert image["x"] + image["width"] <= heat["x"]
 
 
 def test_texts_grow_on_a_wall_screen(open_page: OpenPage) -> None:
@@ -176,7 +174,7 @@ def test_tiff_is_shown_although_browsers_cannot(open_page: OpenPage, tmp_path: P
     blob_image(320, 240).save(tmp_path / "lesion.tif")
     choose(page, tmp_path / "lesion.tif")
     expect(page.locator("#engine")).not_to_be_empty()
-    assert page.locator("#picture").evaluate("image => image.decode().then(() => image.naturalWidth)") == 224
+    assert page.locator("#image").evaluate("image => image.decode().then(() => image.naturalWidth)") == 224
 
 
 def canvas_pixels(page: Page) -> NDArray[np.uint8]:
@@ -191,16 +189,16 @@ def canvas_pixels(page: Page) -> NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8).reshape(224, 224, 4)
 
 
-def test_any_bar_shows_its_own_map_drawn_as_the_runtime_draws_it(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_any_bar_shows_its_own_map_drawn_as_the_runtime_draws_it(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#heat")).to_have_attribute("data-code", re.compile("."))
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
         for code in ("mel", "vasc"):
             page.locator(f".bar[data-code={code}]").click()
             expect(page.locator("#heat")).to_have_attribute("data-code", code)
             expect(page.locator(f".bar[data-code={code}]")).to_have_attribute("aria-pressed", "true")
-            class_activation_map = classifier.predict(pictures[0], explain_class=code).class_activation_map
+            class_activation_map = classifier.predict(images[0], explain_class=code).class_activation_map
             assert class_activation_map is not None
             expected = np.asarray(render_heat(class_activation_map, 224, 224)).astype(int)
             if not class_activation_map.any():
@@ -211,16 +209,16 @@ def test_any_bar_shows_its_own_map_drawn_as_the_runtime_draws_it(open_page: Open
             assert np.abs(drawn - expected)[solid].max(initial=0) <= 2
 
 
-def test_opacity_slider(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_opacity_slider(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
-    choose(page, pictures[0])
+    choose(page, images[0])
     page.get_by_label("Strength of the heat map").fill("20")
     expect(page.locator("#heat")).to_have_css("opacity", "0.2")
 
 
-def test_engine_can_be_chosen_and_compared(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_engine_can_be_chosen_and_compared(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#engine")).to_contain_text("ONNX int8")
     page.locator("#options summary").click()
     page.get_by_label("Engine and precision").select_option("tflite-fp32")
@@ -233,9 +231,9 @@ def test_engine_can_be_chosen_and_compared(open_page: OpenPage, pictures: list[P
         expect(rows.filter(has_text=name)).to_have_count(1)
 
 
-def test_report_as_png_and_pdf(open_page: OpenPage, pictures: list[Path], tmp_path: Path) -> None:
+def test_report_as_png_and_pdf(open_page: OpenPage, images: list[Path], tmp_path: Path) -> None:
     page = open_page()
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#engine")).not_to_be_empty()
     with page.expect_download() as png:
         page.get_by_role("button", name="Report as PNG").click()
@@ -255,20 +253,20 @@ def test_report_as_png_and_pdf(open_page: OpenPage, pictures: list[Path], tmp_pa
         assert data[int(offset) :].startswith(f"{number} 0 obj".encode())
 
 
-def test_history_stays_in_this_browser_and_can_be_cleared(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_history_stays_in_this_browser_and_can_be_cleared(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#engine")).not_to_be_empty()
     expect(page.locator("#history-list li")).to_have_count(1)
     page.reload()
     page.locator("#history summary").click()
-    expect(page.locator("#history-list li")).to_contain_text(expected_answer(pictures[0])[0])
+    expect(page.locator("#history-list li")).to_contain_text(expected_prediction(images[0])[0])
     page.get_by_role("button", name="Clear history").click()
     expect(page.locator("#history-list li")).to_have_count(0)
     assert page.evaluate("localStorage.getItem('dermedge.history')") is None
 
 
-def test_keyboard_alone_is_enough(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_keyboard_alone_is_enough(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
@@ -277,7 +275,7 @@ def test_keyboard_alone_is_enough(open_page: OpenPage, pictures: list[Path]) -> 
         if page.evaluate("document.activeElement.id") == "choose":
             break
     expect(page.locator("#choose")).to_be_focused()
-    choose(page, pictures[0])
+    choose(page, images[0])
     expect(page.locator("#engine")).not_to_be_empty()
     page.locator(".bar").first.focus()
     page.keyboard.press("Enter")
@@ -287,10 +285,10 @@ def test_keyboard_alone_is_enough(open_page: OpenPage, pictures: list[Path]) -> 
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280, 2560])
-def test_nothing_is_wider_than_the_screen(open_page: OpenPage, pictures: list[Path], width: int) -> None:
+def test_nothing_is_wider_than_the_screen(open_page: OpenPage, images: list[Path], width: int) -> None:
     page = open_page(viewport={"width": width, "height": 800}, is_mobile=width == 360, has_touch=width == 360)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    choose(page, *pictures)
+    choose(page, *images)
     expect(page.locator(".thumb", has_text="…")).to_have_count(0)
     page.get_by_role("button", name="Compare engines").click()
     expect(page.locator("#compare-rows")).to_contain_text("reference")

@@ -29,60 +29,60 @@ def changed_bundle(folder: Path, **changes: object) -> Path:
     return bundle
 
 
-def test_not_sure_is_said_instead_of_a_guess(open_page: OpenPage, pictures: list[Path], tmp_path: Path) -> None:
+def test_not_sure_is_said_instead_of_a_guess(open_page: OpenPage, images: list[Path], tmp_path: Path) -> None:
     bundle = changed_bundle(tmp_path, thresholds=Thresholds(not_sure_below=0.99, coverage=0.5))
     with running_server(bundle=bundle) as (host, port):
         page = open_page(base=f"http://{host}:{port}")
-        page.set_input_files("#choose", pictures[0])
+        page.set_input_files("#choose", images[0])
         expect(page.locator("#headline")).to_have_text("Not sure")
-        expect(page.locator("#meaning")).to_contain_text("No diagnosis is likely enough")
+        expect(page.locator("#meaning")).to_contain_text("No diagnosis is probable enough")
         expect(page.locator(".facts")).to_be_hidden()
         expect(page.locator("#bars-block")).to_be_visible()
-        expect(page.locator("#announcement")).to_contain_text("lesion-0.jpg: Not sure. Answered")
+        expect(page.locator("#announcement")).to_contain_text("lesion-0.jpg: Not sure. Classified")
 
 
-def test_other_pictures_get_no_diagnosis_and_no_map(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_other_images_get_no_diagnosis_and_no_map(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
-        body = {**classifier.predict(pictures[0]).to_json("lesion-0.jpg"), "verdict": "not_a_lesion_image"}
+        body = {**classifier.predict(images[0]).to_json("lesion-0.jpg"), "verdict": "not_a_lesion_image"}
 
-    def answer(route: Route) -> None:
+    def respond(route: Route) -> None:
         route.fulfill(body=json.dumps(body), content_type="application/json")
 
-    page.route("**/api/v1/predict", answer)
-    page.set_input_files("#choose", pictures[0])
-    expect(page.locator("#headline")).to_have_text("This does not look like a dermatoscopic image")
+    page.route("**/api/v1/predict", respond)
+    page.set_input_files("#choose", images[0])
+    expect(page.locator("#headline")).to_have_text("This does not look like a dermoscopic image")
     expect(page.locator("#bars-block")).to_be_hidden()
     expect(page.locator("#heat")).to_be_hidden()
-    expect(page.locator("#picture")).to_be_visible()
+    expect(page.locator("#image")).to_be_visible()
 
 
-def test_server_with_a_key_lets_the_reader_type_it(open_page: OpenPage, pictures: list[Path]) -> None:
+def test_server_with_a_key_lets_the_reader_type_it(open_page: OpenPage, images: list[Path]) -> None:
     with running_server(api_key="ward-7") as (host, port):
         page = open_page(base=f"http://{host}:{port}")
-        page.set_input_files("#choose", pictures[0])
+        page.set_input_files("#choose", images[0])
         expect(page.locator("#failure")).to_contain_text("API key")
         page.locator("#options summary").click()
         page.get_by_label("API key of this server").fill("ward-7")
-        page.set_input_files("#choose", pictures[1])
+        page.set_input_files("#choose", images[1])
         page.locator(".thumb").nth(1).click()
         expect(page.locator("#engine")).to_contain_text("on the server")
         open_page.errors[:] = [error for error in open_page.errors if "401" not in error]
 
 
-def test_patient_fields_are_there_for_models_that_take_them(tmp_path: Path, pictures: list[Path]) -> None:
+def test_patient_fields_are_there_for_models_that_take_them(tmp_path: Path, images: list[Path]) -> None:
     specification = PatientMetadataSpec(age_scale_years=100.0, sexes=["female", "male"], sites=["back", "face"])
     bundle = changed_bundle(tmp_path, patient_metadata=specification)
     client = create_app(configuration(bundle=bundle)).test_client()
     page = client.get("/").get_data(as_text=True)
     for field in ('id="age"', 'id="sex"', 'id="site"', "<option>female</option>", "<option>face</option>"):
         assert field in page
-    refused = client.post("/api/v1/predict", **form(pictures[0].read_bytes(), sex="robot"))
+    refused = client.post("/api/v1/predict", **form(images[0].read_bytes(), sex="robot"))
     assert refused.status_code == 400
     assert refused.get_json()["detail"] == "field sex: expected one of female, male or unknown, found 'robot'"
 
 
-def test_patient_fields_go_with_the_picture(open_page: OpenPage, tmp_path: Path, pictures: list[Path]) -> None:
+def test_patient_fields_go_with_the_image(open_page: OpenPage, tmp_path: Path, images: list[Path]) -> None:
     specification = PatientMetadataSpec(age_scale_years=100.0, sexes=["female", "male"], sites=["back", "face"])
     with running_server(bundle=changed_bundle(tmp_path, patient_metadata=specification)) as (host, port):
         page = open_page(base=f"http://{host}:{port}")
@@ -91,12 +91,12 @@ def test_patient_fields_go_with_the_picture(open_page: OpenPage, tmp_path: Path,
         page.get_by_label("Sex").select_option("female")
         sent: list[str] = []
 
-        def answer(route: Route) -> None:  # the tiny graphs take no such input
+        def respond(route: Route) -> None:  # the tiny graphs take no such input
             sent.append((route.request.post_data_buffer or b"").decode("latin-1"))
             route.fulfill(status=422, body=json.dumps({"detail": "no"}), content_type="application/problem+json")
 
-        page.route("**/api/v1/predict", answer)
-        page.set_input_files("#choose", pictures[0])
+        page.route("**/api/v1/predict", respond)
+        page.set_input_files("#choose", images[0])
         expect(page.locator("#failure")).to_have_text("no")
         assert re.search(r'name="age"\s+61\r\n', sent[0])
         assert re.search(r'name="sex"\s+female\r\n', sent[0])
@@ -116,8 +116,8 @@ def test_model_card_is_a_click_away(open_page: OpenPage, tmp_path: Path) -> None
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_failure_is_readable_and_keeps_the_focus_order(open_page: OpenPage, tmp_path: Path, scheme: str) -> None:
     page = open_page(color_scheme=scheme)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     page.set_input_files("#choose", tmp_path / "notes.txt")
-    expect(page.locator("#headline")).to_have_text("No answer")
+    expect(page.locator("#headline")).to_have_text("No prediction")
     order = page.evaluate("[...document.querySelectorAll('main [id]')].map((element) => element.id)")
-    assert order.index("intake") < order.index("headline") < order.index("bars") < order.index("picture")
+    assert order.index("intake") < order.index("headline") < order.index("bars") < order.index("image")

@@ -11,16 +11,18 @@ from tools import load_test
 from tools.load_test import Round, report
 
 
-def test_a_small_run_answers_every_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_run_completes_every_request(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = f"load_test --bundle {TINY_BUNDLE} --clients 4 --requests 40 --rounds 2 --json"
     monkeypatch.setattr("sys.argv", command.split())
     monkeypatch.setattr(load_test, "MINIMUM_RATIO", 0.0)  # a ratio of so few requests says nothing
     assert load_test.main() == 0
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["requests"] == 40
-    assert figures["served_per_second"] > 0
-    assert figures["latency_ms_median"] <= figures["latency_ms_99th"]
-    assert figures["memory_mib_at_the_end"] > 20
+    results = json.loads(capsys.readouterr().out)
+    assert results["requests"] == 40
+    assert results["served_per_second"] > 0
+    assert results["latency_ms_median"] <= results["latency_ms_99th"]
+    assert results["memory_mib_at_the_end"] > 20
 
 
 def test_ratio_and_growth_are_those_of_the_rounds(capsys: pytest.CaptureFixture[str]) -> None:

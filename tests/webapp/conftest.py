@@ -1,4 +1,4 @@
-"""What the web application's tests share: an application on the tiny bundle, and pictures to send it."""
+"""What the web application's tests share: an application on the tiny bundle, and images to send it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeApp = Callable[..., Flask]
 
 
 def configuration(**changes: Any) -> WebConfiguration:
-    """The tests' configuration: the tiny bundle on one engine, and no rate limit unless asked for."""
+    """Configuration for tests: the tiny bundle on one engine, without a rate limit unless given."""
     settings: dict[str, Any] = {"bundle": TINY_BUNDLE, "engine": "onnx", "requests_per_minute": 0, **changes}
     return WebConfiguration(**settings)
 
@@ -48,9 +48,9 @@ def jpeg() -> bytes:
     return encoded(blob_image())
 
 
-def form(*pictures: bytes, **fields: str) -> dict[str, Any]:
-    """Keyword arguments for ``client.post``: pictures and fields as a multipart form."""
-    files = [(io.BytesIO(data), f"lesion-{number}.jpg") for number, data in enumerate(pictures)]
+def form(*images: bytes, **fields: str) -> dict[str, Any]:
+    """Keyword arguments for ``client.post``: images and fields as a multipart form."""
+    files = [(io.BytesIO(data), f"lesion-{number}.jpg") for number, data in enumerate(images)]
     return {"data": {"image": files, **fields}, "content_type": "multipart/form-data"}
 
 
@@ -58,8 +58,15 @@ def form(*pictures: bytes, **fields: str) -> dict[str, Any]:
 def running_server(bundle: Path = TINY_BUNDLE, **changes: Any) -> Iterator[tuple[str, int]]:
     """A real server on a free port of this machine, in a thread: ``(host, port)``."""
     settings = configuration(bundle=bundle, **changes)
+    with serving(create_app(settings), settings) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: Flask, settings: WebConfiguration) -> Iterator[tuple[str, int]]:
+    """Serve an application as ``python -m webapp`` does, on a free port, in a thread: ``(host, port)``."""
     listener = listen("127.0.0.1", 0)
-    server = Server(create_app(settings), settings, listener)
+    server = Server(app, settings, listener)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -136,13 +136,13 @@ def test_image_serves_from_a_fresh_environment_and_folder(tmp_path: Path) -> Non
         "PYTHONUNBUFFERED": "1",
     }
     before = sorted(app.rglob("*"))
-    picture = encoded(blob_image())
+    image = encoded(blob_image())
     with serving(started, app, environment) as (host, port):
         connection = http.client.HTTPConnection(host, port, timeout=60)
-        connection.request("POST", "/api/v1/predict", form_body(picture), {"Content-Type": FORM_TYPE})
-        answer = connection.getresponse()
+        connection.request("POST", "/api/v1/predict", form_body(image), {"Content-Type": FORM_TYPE})
+        response = connection.getresponse()
         with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
-            assert (answer.status, json.load(answer)["label"]) == (200, classifier.predict(picture).label)
+            assert (response.status, json.load(response)["label"]) == (200, classifier.predict(image).label)
         connection.close()
     assert sorted(app.rglob("*")) == before
 
@@ -160,8 +160,8 @@ def test_space_is_whole_and_serves(tmp_path: Path) -> None:
     started = [sys.executable if word == "python" else "0" if word == "7860" else word for word in started]
     environment = {**os.environ, "DERMEDGE_BUNDLE": str(space / "bundle"), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"}
     with serving(started, space, environment) as (host, port):  # noqa: SIM117
-        with urlopen(f"http://{host}:{port}/readyz", timeout=30) as answer:
-            assert json.load(answer) == {"status": "ready"}
+        with urlopen(f"http://{host}:{port}/readyz", timeout=30) as response:
+            assert json.load(response) == {"status": "ready"}
 
 
 def test_space_refuses_an_existing_folder(tmp_path: Path) -> None:

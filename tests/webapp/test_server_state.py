@@ -29,7 +29,7 @@ def test_model_describes_the_bundle(client: FlaskClient) -> None:
     assert {file["file"] for file in model["files"]} == {graph.file for graph in manifest.graphs}
 
 
-def test_model_files_are_cached_by_their_sum(client: FlaskClient) -> None:
+def test_model_files_are_cached_by_their_checksum(client: FlaskClient) -> None:
     entry = client.get("/api/v1/model").get_json()["files"][0]
     response = client.get(entry["url"], buffered=True)
     assert response.data == (TINY_BUNDLE / entry["file"]).read_bytes()
@@ -40,7 +40,7 @@ def test_model_files_are_cached_by_their_sum(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["0000/features.int8.onnx", "0000/manifest.json", "0000/..%2Fmanifest.json"])
-def test_only_graphs_with_the_right_sum_are_served(client: FlaskClient, path: str) -> None:
+def test_only_graphs_with_the_right_checksum_are_served(client: FlaskClient, path: str) -> None:
     assert client.get(f"/api/v1/model/files/{path}").status_code == 404
 
 
@@ -55,10 +55,10 @@ def test_health_and_readiness(app: Flask, client: FlaskClient) -> None:
         app.extensions[EXTENSION].draining = False
 
 
-def test_metrics_count_answers_and_refusals(jpeg: bytes) -> None:
+def test_metrics_count_predictions_and_refusals(jpeg: bytes) -> None:
     client = create_app(configuration()).test_client()
     label = client.post("/api/v1/predict", **form(jpeg)).get_json()["label"]
-    client.post("/api/v1/predict", **form(b"no picture"))
+    client.post("/api/v1/predict", **form(b"no image"))
     text = client.get("/metrics").get_data(as_text=True)
     assert f'dermedge_predictions_total{{label="{label}",variant="onnx-int8",verdict="diagnosis"}} 1.0' in text
     assert 'dermedge_refusals_total{status="422"} 1.0' in text
@@ -70,13 +70,13 @@ def test_metrics_can_be_switched_off() -> None:
     assert create_app(configuration(metrics=False)).test_client().get("/metrics").status_code == 404
 
 
-def test_request_id_is_kept_when_it_is_decent(client: FlaskClient) -> None:
+def test_request_id_is_kept_when_it_is_well_formed(client: FlaskClient) -> None:
     for offered, kept in (("trace-12345678", True), ("<script>", False), ("short", False)):
         answered = client.get("/healthz", headers={"X-Request-ID": offered}).headers["X-Request-ID"]
         assert (answered == offered) is kept
 
 
-def test_access_log_holds_no_picture_name_or_address(
+def test_access_log_holds_no_image_name_or_address(
     client: FlaskClient, jpeg: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="webapp.access"):

@@ -1,4 +1,4 @@
-"""The loaded variants of the bundle: one at the start, the others when somebody asks for them."""
+"""The loaded variants of the bundle: one at the start, the others when a request names them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Engines:
     """
 
     def __init__(self, configuration: WebConfiguration) -> None:
-        self._threads = configuration.engine_threads
+        self._threads = configuration.threads
         self._replicas = configuration.simultaneous_predictions
         self._max_pixels = configuration.max_pixels
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Engines:
 
     @property
     def default_variant(self) -> str:
-        """Name of the variant that answers when nothing else is asked for, like ``onnx-int8``."""
+        """Name of the variant for requests that name none, like ``onnx-int8``."""
         return f"{self.default.engine}-{self.default.precision}"
 
     @property

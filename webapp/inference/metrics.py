@@ -1,4 +1,4 @@
-"""Counters and histograms for Prometheus. No label ever holds anything of a picture, a file name or a client."""
+"""Counters and histograms for Prometheus. No label ever holds anything from an image, a file name or a client."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "dermedge_requests", "Requests answered.", ["route", "method", "status"], registry=self.registry
+            "dermedge_requests", "Responses sent.", ["route", "method", "status"], registry=self.registry
         )
         self.request_seconds = Histogram(
             "dermedge_request_seconds",
-            "Seconds from the whole request received to the answer made.",
+            "Seconds from the last byte of the request to the response.",
             ["route"],
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
         self.predictions = Counter(
-            "dermedge_predictions", "Pictures answered.", ["label", "verdict", "variant"], registry=self.registry
+            "dermedge_predictions", "Images classified.", ["label", "verdict", "variant"], registry=self.registry
         )
         self.engine_seconds = Histogram(
             "dermedge_engine_seconds",
@@ -35,7 +35,7 @@ class Metrics:
         self.refusals = Counter(
             "dermedge_refusals", "Requests refused, by HTTP status.", ["status"], registry=self.registry
         )
-        self.waiting = Gauge("dermedge_waiting_requests", "Requests waiting for a processor.", registry=self.registry)
+        self.waiting = Gauge("dermedge_waiting_requests", "Requests waiting for a free CPU.", registry=self.registry)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

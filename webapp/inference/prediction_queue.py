@@ -1,4 +1,4 @@
-"""How many predictions run at once, how many may wait, and what the rest are told."""
+"""How many predictions run at once, how many may wait, and how the rest are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webapp.problems import RefusalError
 
 
 class PredictionGate:
-    """A bounded queue in front of the processors.
+    """A bounded queue in front of the CPUs.
 
     Up to ``slots`` holders are inside :meth:`enter` at the same time and up to ``queue_limit`` wait, first come first
     served. One more is refused at once, and a waiter after ``timeout`` seconds, both with 503 and ``Retry-After``.
@@ -45,20 +45,20 @@ class PredictionGate:
                 self._free -= 1
                 return
             if len(self._waiting) >= self._queue_limit:
-                raise RefusalError(503, "too many pictures are waiting, try again shortly", {"Retry-After": "2"})
+                raise RefusalError(503, "too many images are waiting, try again shortly", {"Retry-After": "2"})
             turn = threading.Event()
             self._waiting.append(turn)
         if turn.wait(self._timeout):
             return
         with self._lock:
-            if turn.is_set():  # the slot was handed over in the very moment the patience ended
+            if turn.is_set():  # the slot was handed over just as the timeout expired
                 return
             self._waiting.remove(turn)
-        raise RefusalError(503, f"no processor became free within {self._timeout:g} seconds", {"Retry-After": "5"})
+        raise RefusalError(503, f"no CPU became free within {self._timeout:g} seconds", {"Retry-After": "5"})
 
     def _release(self) -> None:
         with self._lock:
             if self._waiting:
-                self._waiting.pop(0).set()  # the slot passes on; ``_free`` stays as it is
+                self._waiting.pop(0).set()  # the slot goes straight to the next; ``_free`` does not change
             else:
                 self._free += 1

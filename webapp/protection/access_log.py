@@ -1,6 +1,6 @@
-"""One JSON line and one set of metrics per request, and the id by which both can be found again.
+"""One JSON line and one set of metrics per request, and the request id that links them.
 
-A line holds no picture, no file name, no query string and no client address: only the route's pattern, never the path.
+A line holds no image, file name, query string or client address: only the route's pattern, never the path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def init_access_log(app: Flask) -> None:
-    """Give every request an id (the client's ``X-Request-ID`` if it is a decent one) and log it when answered."""
+    """Give every request an id (the client's ``X-Request-ID`` if it is well formed) and log it with the response."""
 
     @app.before_request
     def _start() -> None:

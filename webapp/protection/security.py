@@ -1,4 +1,4 @@
-"""Headers that every answer carries, the optional API key, and cross-origin access."""
+"""Headers of every response, the optional API key, and cross-origin access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self' 'wasm-unsafe-eval'",  # WebAssembly for the model in the browser; no eval of JavaScript
         "worker-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob: data:",  # the user's own pictures and drawn maps
+        "img-src 'self' blob: data:",  # the user's own images and heat maps
         "connect-src 'self'",
         "manifest-src 'self'",
         "form-action 'none'",
@@ -34,7 +34,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _OPEN_PATHS = ("/api/v1/openapi.json", "/api/v1/docs")
-"""Under /api but readable without a key: they describe the API and hold nothing else."""
+"""Under /api but readable without a key: they only describe the API."""
 
 
 def init_security(app: Flask, configuration: WebConfiguration) -> None:
@@ -64,7 +64,7 @@ def init_security(app: Flask, configuration: WebConfiguration) -> None:
 
 
 def headers_for(frame_ancestors: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers of every answer; the sites in ``frame_ancestors`` may show the page inside their own."""
+    """Return the headers of every response; the sites in ``frame_ancestors`` may show the page inside their own."""
     if not frame_ancestors:
         return HEADERS
     policy = CONTENT_SECURITY_POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(frame_ancestors)}")

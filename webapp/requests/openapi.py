@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, generated from the routes and the structs they parse and answer with."""
+"""The OpenAPI 3.1 document, generated from the routes and the structs of their requests and responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask import Flask
 
 from edge_runtime import __version__
 from webapp.problems import MEDIA_TYPE, ProblemDocument
-from webapp.requests.schemas import PictureError, PredictionAnswer
+from webapp.requests.schemas import BatchItemError, PredictionResponse
 
 View = TypeVar("View", bound=Callable[..., Any])
 _REFERENCES = "#/components/schemas/{name}"
@@ -22,17 +22,17 @@ _ATTRIBUTE = "openapi_operation"
 
 @dataclass(frozen=True)
 class Operation:
-    """What the document says about one route beyond what the route itself tells.
+    """What the document says about one route beyond its path and method.
 
-    ``answers`` maps a status to a struct (JSON), or to a media type; ``form`` is a struct of optional fields;
-    ``pictures`` is how many files the field ``image`` may hold; ``refusals`` are statuses with a problem document.
+    ``responses`` maps a status to a struct (JSON), or to a media type; ``form`` is a struct of optional fields;
+    ``images`` is how many files the field ``image`` may hold; ``refusals`` are statuses with a problem document.
     """
 
     summary: str
-    answers: dict[int, type[msgspec.Struct] | str]
+    responses: dict[int, type[msgspec.Struct] | str]
     refusals: tuple[int, ...] = ()
     form: type[msgspec.Struct] | None = None
-    pictures: int = 0
+    images: int = 0
     path_parameters: dict[str, str] = field(default_factory=dict)
     secured: bool = True
 
@@ -62,9 +62,9 @@ def described_routes(app: Flask) -> list[tuple[str, str, Operation]]:
 def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
     """Return the whole document as plain data."""
     routes = described_routes(app)
-    structs: list[type] = [ProblemDocument, PredictionAnswer, PictureError]
+    structs: list[type] = [ProblemDocument, PredictionResponse, BatchItemError]
     for _, _, operation in routes:
-        structs += [answer for answer in operation.answers.values() if not isinstance(answer, str)]
+        structs += [response for response in operation.responses.values() if not isinstance(response, str)]
         structs += [operation.form] if operation.form else []
     unique = list(dict.fromkeys(structs))
     references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCES)
@@ -80,8 +80,8 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
         "info": {
             "title": "dermedge",
             "version": __version__,
-            "description": "Classifies dermatoscopic pictures into seven diagnoses. Research software, not a medical "
-            "device. Pictures are held in memory for the request and never stored.",
+            "description": "Classifies dermoscopic images into seven diagnoses. Research software, not a medical "
+            "device. Images are held in memory for the request and never stored.",
         },
         "paths": paths,
         "components": {"schemas": components},
@@ -95,17 +95,17 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
 def _operation_object(
     path: str, method: str, operation: Operation, by_struct: dict[type, Any], components: dict[str, Any]
 ) -> dict[str, Any]:
-    words = [part.strip("{}") for part in path.split("/") if part not in ("", "api", "v1")]
+    words = [word.strip("{}") for word in path.split("/") if word not in ("", "api", "v1")]
     described: dict[str, Any] = {"operationId": "_".join([method, *words]), "summary": operation.summary}
     if operation.path_parameters:
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
             for name, text in operation.path_parameters.items()
         ]
-    if operation.pictures:
+    if operation.images:
         described["requestBody"] = _form_body(operation, components)
     described["responses"] = {
-        **{str(status): _answer(status, answer, by_struct) for status, answer in operation.answers.items()},
+        **{str(status): _response(status, response, by_struct) for status, response in operation.responses.items()},
         **{
             str(status): {
                 "description": HTTPStatus(status).phrase,
@@ -117,18 +117,18 @@ def _operation_object(
     return described
 
 
-def _answer(status: int, answer: type[msgspec.Struct] | str, by_struct: dict[type, Any]) -> dict[str, Any]:
-    if isinstance(answer, str):
-        return {"description": HTTPStatus(status).phrase, "content": {answer: {}}}
-    description = (answer.__doc__ or HTTPStatus(status).phrase).strip()
-    return {"description": description, "content": {"application/json": {"schema": by_struct[answer]}}}
+def _response(status: int, response: type[msgspec.Struct] | str, by_struct: dict[type, Any]) -> dict[str, Any]:
+    if isinstance(response, str):
+        return {"description": HTTPStatus(status).phrase, "content": {response: {}}}
+    description = (response.__doc__ or HTTPStatus(status).phrase).strip()
+    return {"description": description, "content": {"application/json": {"schema": by_struct[response]}}}
 
 
 def _form_body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
-    """Describe the multipart form: the picture or pictures, and the optional fields of the struct."""
-    picture: dict[str, Any] = {"type": "string", "format": "binary"}
-    if operation.pictures > 1:
-        picture = {"type": "array", "items": picture, "minItems": 1, "maxItems": operation.pictures}
+    """Describe the multipart form: the image or images, and the optional fields of the struct."""
+    image: dict[str, Any] = {"type": "string", "format": "binary"}
+    if operation.images > 1:
+        image = {"type": "array", "items": image, "minItems": 1, "maxItems": operation.images}
     fields = components[operation.form.__name__]["properties"] if operation.form else {}
-    schema = {"type": "object", "required": ["image"], "properties": {"image": picture, **fields}}
+    schema = {"type": "object", "required": ["image"], "properties": {"image": image, **fields}}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""Age, sex and site of a request, for models that take them."""
+"""Age, sex and anatomical site from a request, for models that take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What programs send and receive: these structs parse requests, and the OpenAPI document is generated from them."""
+"""What programs send and receive: these structs parse requests and generate the OpenAPI document.
+
+Field names are the API's contract and stay as they are: ``picture`` is the image as the model saw it."""
 
 from __future__ import annotations
 
@@ -7,74 +9,70 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
+from edge_runtime.vocabulary import ClassCode, Precision, Verdict
 
-ClassCode = Annotated[
-    str,
-    Meta(pattern=f"^({'|'.join(CLASS_CODES)})$", extra_json_schema={"enum": list(CLASS_CODES)}),
-]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class PredictOptions(msgspec.Struct, frozen=True):
     """Optional fields of a prediction request, in the form or the query string."""
 
-    engine: Annotated[
-        Literal["auto", "onnx", "tflite", "openvino"], Meta(description="Inference engine that answers.")
-    ] = "auto"
+    engine: Annotated[Literal["auto", "onnx", "tflite", "openvino"], Meta(description="Inference engine to use.")] = (
+        "auto"
+    )
     precision: Annotated[
-        Literal["fp32", "fp16", "int8", "dynamic"] | None,
-        Meta(description="Precision of the variant; the server's own when left out."),
+        Precision | None,
+        Meta(description="Precision of the variant; by default the server's."),
     ] = None
     explain: Annotated[
         Literal["0", "1", "map"],
-        Meta(description="`1` adds the class-activation map and its overlay as a PNG, `map` the numbers only."),
+        Meta(description="`1` adds the class-activation map and its overlay (PNG), `map` the map only."),
     ] = "0"
     explain_class: Annotated[
-        ClassCode | None, Meta(description="Class that the map is for; the most probable one when left out.")
+        ClassCode | None, Meta(description="Class to explain; by default the most probable one.")
     ] = None
     picture: Annotated[
-        Literal["0", "1"], Meta(description="`1` adds the picture as the model saw it, as a PNG data URL.")
+        Literal["0", "1"], Meta(description="`1` adds the image as the model saw it, as a PNG data URL.")
     ] = "0"
     age: Annotated[
         Annotated[float, Meta(ge=0, le=MAX_AGE_YEARS)] | None,
-        Meta(description="Age in years; only for models that take it."),
+        Meta(description="Age in years; used by models that take it."),
     ] = None
     sex: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sexes.")] = None
     site: Annotated[Annotated[str, Meta(max_length=40)] | None, Meta(description="One of the model's sites.")] = None
 
 
-class PredictionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer for one picture: what `python -m edge_runtime predict --json` prints, and more on demand."""
+class PredictionResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The prediction for one image: what `python -m edge_runtime predict --json` prints, and more on request."""
 
     image: Annotated[str | None, Meta(description="The file name as the client sent it.")]
     label: Annotated[ClassCode, Meta(description="The most probable class, whatever the verdict.")]
     probabilities: Annotated[dict[str, Probability], Meta(description="Calibrated, by class code; they sum to one.")]
-    verdict: Literal["diagnosis", "not_sure", "not_a_lesion_image"]
+    verdict: Verdict
     engine: str
     precision: str
     timing_ms: Annotated[dict[str, float], Meta(description="Milliseconds by stage.")]
     warnings: list[str]
     explained_class: ClassCode | None = None
     class_activation_map: Annotated[
-        list[list[float]] | None, Meta(description="Grad-CAM, rows by columns, not negative, not normalised.")
+        list[list[float]] | None, Meta(description="Grad-CAM, rows by columns, non-negative, not normalised.")
     ] = None
     overlay: Annotated[
-        str | None, Meta(description="PNG data URL of the map over the picture as the model saw it.")
+        str | None, Meta(description="PNG data URL of the heat map over the image as the model saw it.")
     ] = None
-    picture: Annotated[str | None, Meta(description="PNG data URL of the picture as the model saw it.")] = None
+    picture: Annotated[str | None, Meta(description="PNG data URL of the image as the model saw it.")] = None
 
 
-class PictureError(msgspec.Struct, frozen=True):
-    """In a batch: why one picture could not be used, while the others were."""
+class BatchItemError(msgspec.Struct, frozen=True):
+    """In a batch: why this image could not be used."""
 
     image: str | None
     error: str
 
 
-class BatchAnswer(msgspec.Struct, frozen=True):
-    """Answers in the order of the pictures; an unusable one has an `error` instead."""
+class BatchResponse(msgspec.Struct, frozen=True):
+    """Predictions in the order of the images; an unusable image has an `error` instead."""
 
     results: Annotated[
         list[Any],
@@ -82,8 +80,8 @@ class BatchAnswer(msgspec.Struct, frozen=True):
             extra_json_schema={
                 "items": {
                     "anyOf": [
-                        {"$ref": "#/components/schemas/PredictionAnswer"},
-                        {"$ref": "#/components/schemas/PictureError"},
+                        {"$ref": "#/components/schemas/PredictionResponse"},
+                        {"$ref": "#/components/schemas/BatchItemError"},
                     ]
                 }
             }
@@ -111,8 +109,8 @@ class ModelClass(msgspec.Struct, frozen=True):
     malignant: bool
 
 
-class ModelAnswer(msgspec.Struct, frozen=True):
-    """What is loaded: the parts of the bundle's manifest that a client needs."""
+class ModelResponse(msgspec.Struct, frozen=True):
+    """The loaded model: what a client needs from the bundle's manifest."""
 
     name: str
     architecture: str
@@ -129,7 +127,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     limits: Annotated[dict[str, int], Meta(description="`max_upload_bytes`, `max_pixels` and `max_batch`.")]
 
 
-class HealthAnswer(msgspec.Struct, frozen=True):
+class HealthResponse(msgspec.Struct, frozen=True):
     """State of the process."""
 
     status: Literal["ok", "ready", "not ready"]

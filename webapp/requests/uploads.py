@@ -1,4 +1,4 @@
-"""Pictures out of a request, in memory only: nothing of an upload ever touches a disk."""
+"""Reading images from a request, in memory only: no upload ever touches a disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Request
 from webapp.problems import RefusalError
 
 MAX_BATCH = 16
-"""Pictures in one batch request."""
+"""Images in one batch request."""
 
 MAX_FORM_PARTS = 64
 MAX_TEXT_BYTES = 256 * 1024
@@ -37,19 +37,19 @@ class InMemoryRequest(Request):
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded picture: the bytes of the file, and the name that the client gave it, only ever echoed to it."""
+    """One uploaded image: the bytes of the file, and the name that the client gave it, only ever echoed to it."""
 
     data: bytes
     name: str | None
 
 
 def read_uploads(request: Request, at_most: int) -> list[Upload]:
-    """Return the pictures in the form field ``image``, in order. Raises :class:`RefusalError` when there are none."""
+    """Return the images in the form field ``image``, in order. Raises :class:`RefusalError` when there are none."""
     if request.mimetype != "multipart/form-data":
         raise RefusalError(415, f"expected multipart/form-data, found {request.mimetype or 'no content type'}")
     files = request.files.getlist("image")
     if not files:
-        raise RefusalError(400, "expected a picture in the form field 'image', found none")
+        raise RefusalError(400, "expected an image in the form field 'image', found none")
     if len(files) > at_most:
-        raise RefusalError(400, f"expected at most {at_most} picture{'s' if at_most > 1 else ''}, found {len(files)}")
+        raise RefusalError(400, f"expected at most {at_most} image{'s' if at_most > 1 else ''}, found {len(files)}")
     return [Upload(file.stream.read(), file.filename or None) for file in files]

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, jsonify, request
 from edge_runtime.errors import ImageError
 from webapp.problems import without_source
 from webapp.protection.rate_limit import spend
-from webapp.requests.answers import answer_json, overlay_png, predict_upload, read_options
 from webapp.requests.openapi import Operation, describe
-from webapp.requests.schemas import BatchAnswer, PredictionAnswer, PredictOptions
+from webapp.requests.prediction import overlay_png, predict_upload, prediction_json, read_options
+from webapp.requests.schemas import BatchResponse, PredictionResponse, PredictOptions
 from webapp.requests.uploads import MAX_BATCH, read_uploads
 from webapp.state import server_state
 
@@ -21,29 +21,29 @@ _REFUSALS = (400, 401, 408, 411, 413, 415, 422, 429, 503)
 
 @blueprint.post("/predict")
 @describe(
-    Operation("Classify one picture.", {200: PredictionAnswer}, refusals=_REFUSALS, form=PredictOptions, pictures=1)
+    Operation("Classify one image.", {200: PredictionResponse}, refusals=_REFUSALS, form=PredictOptions, images=1)
 )
 def predict() -> Response:
-    """Answer for the picture in the form field ``image``."""
+    """Classify the image in the form field ``image``."""
     state = server_state()
     spend(1)
     (upload,) = read_uploads(request, at_most=1)
     options = read_options(request)
-    return jsonify(answer_json(predict_upload(state, upload, options), upload.name, options))
+    return jsonify(prediction_json(predict_upload(state, upload, options), upload.name, options))
 
 
 @blueprint.post("/predict/batch")
 @describe(
     Operation(
-        f"Classify up to {MAX_BATCH} pictures.",
-        {200: BatchAnswer},
+        f"Classify up to {MAX_BATCH} images.",
+        {200: BatchResponse},
         refusals=_REFUSALS,
         form=PredictOptions,
-        pictures=MAX_BATCH,
+        images=MAX_BATCH,
     )
 )
 def predict_batch() -> Response:
-    """Answer for each picture in the form field ``image``; an unusable one does not spoil the others."""
+    """Classify each image in the form field ``image``; an unusable one does not stop the others."""
     state = server_state()
     uploads = read_uploads(request, at_most=MAX_BATCH)
     spend(len(uploads))
@@ -51,7 +51,7 @@ def predict_batch() -> Response:
     results = []
     for upload in uploads:
         try:
-            results.append(answer_json(predict_upload(state, upload, options), upload.name, options))
+            results.append(prediction_json(predict_upload(state, upload, options), upload.name, options))
         except ImageError as error:
             results.append({"image": upload.name, "error": without_source(str(error))})
     return jsonify({"results": results})
@@ -60,15 +60,15 @@ def predict_batch() -> Response:
 @blueprint.post("/explain")
 @describe(
     Operation(
-        "Draw the class-activation map over one picture.",
+        "Draw the heat map of one class over the image.",
         {200: "image/png"},
         refusals=_REFUSALS,
         form=PredictOptions,
-        pictures=1,
+        images=1,
     )
 )
 def explain() -> Response:
-    """Answer with the overlay itself as a PNG; the headers tell the prediction and the explained class."""
+    """Return the overlay as a PNG; headers name the predicted and the explained class."""
     state = server_state()
     spend(1)
     (upload,) = read_uploads(request, at_most=1)

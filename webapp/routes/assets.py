@@ -1,7 +1,7 @@
-"""Scripts, styles and pictures of the page, under an address that changes with their content.
+"""Scripts, styles and images of the page, under an address that changes with their content.
 
-``/assets/<version>/…`` may be cached for ever and one page never mixes two versions. The service worker, made here
-too, keeps the page and these files for the time without a network.
+``/assets/<version>/…`` may be cached for ever, and a page never mixes two versions. The service worker, also made
+here, keeps the page and these files for use without a network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from webapp.problems import RefusalError
 blueprint = Blueprint("assets", __name__)
 
 STATIC = Path(__file__).parents[1] / "static"
-_PAGE_PARTS = (STATIC, STATIC.parent / "templates", STATIC.parent / "texts")
+_PAGE_FOLDERS = (STATIC, STATIC.parent / "templates", STATIC.parent / "texts")
 _HASHED_WHOLE = 1_000_000
 _YEAR = 365 * 24 * 3600
 _EXTENSION = "dermedge_assets_version"
@@ -26,7 +26,7 @@ _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest":
 def assets_version() -> str:
     """Return twelve hexadecimal digits that change when anything of the page changes."""
     digest = hashlib.sha256()
-    for path in sorted(path for part in _PAGE_PARTS for path in part.rglob("*") if path.is_file()):
+    for path in sorted(path for folder in _PAGE_FOLDERS for path in folder.rglob("*") if path.is_file()):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(STATIC.parent)} {size}\n".encode())
         if size < _HASHED_WHOLE:  # the WebAssembly is pinned by its lock file; its loader is hashed
@@ -47,17 +47,17 @@ def assets_address() -> str:
 
 
 def runs_on_device() -> bool:
-    """Whether the parts for running the model in the browser were built (``npm ci && npm run build`` in webapp/)."""
+    """Whether the files for running the model in the browser were built (``npm ci && npm run build`` in webapp/)."""
     return (STATIC / "litert" / "device-worker.js").is_file()
 
 
 @blueprint.get("/assets/<version>/<path:file>")
 def asset(version: str, file: str) -> Response:
-    """Answer with one file of the current version, compressed if it lies there compressed too."""
+    """Return one file of the current version, gzipped where a gzipped copy exists."""
     if version != current_app.extensions[_EXTENSION]:
         raise RefusalError(404, "these files were replaced by a newer version; reload the page")
     compressed = STATIC / f"{file}.gz"
-    if "gzip" in request.accept_encodings and compressed.is_file() and STATIC in compressed.resolve().parents:
+    if request.accept_encodings.quality("gzip") > 0 and compressed.is_file() and STATIC in compressed.resolve().parents:
         response = send_from_directory(STATIC, f"{file}.gz", max_age=_YEAR)
         response.headers["Content-Encoding"] = "gzip"
     else:
@@ -80,13 +80,13 @@ def service_worker() -> Response:
 
 @blueprint.get("/manifest.webmanifest")
 def web_manifest() -> Response:
-    """What the page looks like when it is installed as an application."""
+    """Return the web app manifest, which makes the page installable."""
     manifest = render_template("manifest.webmanifest")
     return Response(manifest, content_type="application/manifest+json")
 
 
 def _shell_files() -> list[Path]:
-    """Return what the page needs without a network; the model's own files are kept by whoever uses them."""
-    parts = [STATIC / "style.css", STATIC / "icons", STATIC / "js", STATIC / "samples"]
-    files = [path for part in parts for path in ([part] if part.is_file() else part.rglob("*"))]
+    """Return the files the page needs without a network; the model's files are cached by the code that loads them."""
+    sources = [STATIC / "style.css", STATIC / "icons", STATIC / "js", STATIC / "samples"]
+    files = [path for source in sources for path in ([source] if source.is_file() else source.rglob("*"))]
     return sorted(path for path in files if path.name != "device_worker.js")

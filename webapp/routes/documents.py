@@ -1,4 +1,4 @@
-"""``/api/v1/openapi.json`` and the page that shows it, and the model card: pages to read."""
+"""``/api/v1/openapi.json`` its readable page, and the model card."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CARD_NAME = "README.md"
 
 @blueprint.get("/api/v1/openapi.json")
 def openapi() -> Response:
-    """Answer with the OpenAPI 3.1 document of this server."""
+    """Return the OpenAPI 3.1 document of this server."""
     return jsonify(_document())
 
 
 @blueprint.get("/api/v1/docs")
 def docs() -> str:
-    """Show the same document as a page to read."""
+    """Show the same document as a readable page."""
     return render_template("api_docs.html", texts=TEXTS, document=_document())
 
 
 @blueprint.get("/model-card")
 def model_card() -> str:
-    """Show the bundle's model card. Raw HTML in it is shown as text, not obeyed."""
+    """Show the bundle's model card. Raw HTML in it is shown as text."""
     state = server_state()
     card = _read_card(state.engines.bundle / CARD_NAME)
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``: for the machinery that watches the server."""
+"""``/healthz``, ``/readyz`` and ``/metrics``: for whatever monitors the server."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from webapp.problems import RefusalError
 from webapp.requests.openapi import Operation, describe
-from webapp.requests.schemas import HealthAnswer
+from webapp.requests.schemas import HealthResponse
 from webapp.state import server_state
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
-@describe(Operation("Tell whether the process answers.", {200: HealthAnswer}, secured=False))
+@describe(Operation("Tell whether the process is alive.", {200: HealthResponse}, secured=False))
 def healthz() -> Response:
-    """Answer as long as the process lives; says nothing about load."""
+    """Return 200 as long as the process lives, whatever its load."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/readyz")
-@describe(Operation("Tell whether new requests are welcome.", {200: HealthAnswer}, refusals=(503,), secured=False))
+@describe(
+    Operation("Tell whether the server takes new requests.", {200: HealthResponse}, refusals=(503,), secured=False)
+)
 def readyz() -> Response:
-    """Answer 503 while the server drains before it stops, and while its queue is full."""
+    """Return 503 while the server is stopping or its queue is full."""
     state = server_state()
     if state.draining:
         raise RefusalError(503, "the server is stopping")
@@ -34,7 +36,7 @@ def readyz() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Answer with Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     state = server_state()
     if not state.configuration.metrics:
         raise RefusalError(404, "metrics are switched off")

@@ -1,4 +1,4 @@
-"""``/api/v1/model``: what is loaded, and its graph files for devices and browsers that run the model themselves."""
+"""``/api/v1/model``: the loaded model, and its graph files for devices and browsers that run the model themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request, send_from_directory, ur
 
 from webapp.problems import RefusalError
 from webapp.requests.openapi import Operation, describe
-from webapp.requests.schemas import ModelAnswer
+from webapp.requests.schemas import ModelResponse
 from webapp.requests.uploads import MAX_BATCH
 from webapp.state import ServerState, server_state
 
@@ -20,9 +20,9 @@ _BINARY = "application/octet-stream"
 
 
 @blueprint.get("")
-@describe(Operation("Describe the loaded model.", {200: ModelAnswer}, refusals=(401,)))
+@describe(Operation("Describe the loaded model.", {200: ModelResponse}, refusals=(401,)))
 def model() -> Response:
-    """Answer with the parts of the manifest that a client needs."""
+    """Return what a client needs from the manifest."""
     response = jsonify(describe_model(server_state()))
     response.add_etag()
     return response
@@ -38,7 +38,7 @@ def model() -> Response:
     )
 )
 def model_file(sha256: str, file: str) -> Response:
-    """Answer with a graph file; its address holds its sum, so it may be cached for ever."""
+    """Return a graph file; its URL holds its checksum, so it may be cached for ever."""
     engines = server_state().engines
     graph = next((graph for graph in engines.manifest.graphs if graph.file == file), None)
     if graph is None or graph.sha256 != sha256:
@@ -46,7 +46,7 @@ def model_file(sha256: str, file: str) -> Response:
     response = send_from_directory(
         engines.bundle.resolve(),
         file,
-        mimetype="application/octet-stream",
+        mimetype=_BINARY,
         conditional=False,
         etag=False,
         max_age=_YEAR,
@@ -58,7 +58,7 @@ def model_file(sha256: str, file: str) -> Response:
 
 
 def describe_model(state: ServerState) -> dict[str, Any]:
-    """Return the answer of ``GET /api/v1/model`` as plain data."""
+    """Return the body of ``GET /api/v1/model`` as plain data."""
     manifest = state.engines.manifest
     plain = msgspec.to_builtins(manifest)
     files = [

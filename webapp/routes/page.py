@@ -29,7 +29,7 @@ def variant_name(variant: str) -> str:
 
 @blueprint.get("/")
 def index() -> str:
-    """The page itself; its data block tells the scripts all they need, so the first picture needs one request."""
+    """Render the page; its data block tells the scripts all they need, so the first image takes one request."""
     state = server_state()
     model = describe_model(state)
     variant_names = {name: variant_name(name) for name in {*state.engines.variants, *state.engines.manifest.variants}}

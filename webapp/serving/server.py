@@ -1,7 +1,7 @@
-"""The production server: waitress, with refusals as problem documents, deadlines for slow senders, and a real drain.
+"""The production server: waitress, with refusals as problem documents, deadlines, and a graceful shutdown.
 
-Waitress reads whole requests before a thread sees them, so a slow sender costs a socket and no thread. Its buffers are
-told to stay in memory whatever the size: by default bodies above 512 kB would go to temporary files.
+Waitress reads a whole request before a thread sees it, so a slow sender costs a socket and no thread. Its buffers stay
+in memory whatever their size: by default bodies above 512 kB would go to temporary files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from webapp.protection.security import HEADERS
 from webapp.state import EXTENSION, ServerState
 
 _FORM_OVERHEAD = MEBIBYTE
-"""Bytes that a body may exceed the upload limit by before the connection is cut: those get a friendlier refusal."""
+"""Bytes by which a body may exceed the upload limit before the connection is cut: the application refuses those."""
 
 LINGER_SECONDS = 2.0
 DRAIN_SECONDS = 20.0
@@ -40,7 +40,7 @@ class RequestTimeoutError(Error):
 
 
 class _Parser(HTTPRequestParser):
-    """Waitress' parser; what it calls "not implemented" is the client's mistake here."""
+    """Waitress' parser; what it reports as "not implemented" is a client error here."""
 
     error: Any
 
@@ -52,7 +52,7 @@ class _Parser(HTTPRequestParser):
 
 
 class _ProblemTask(ErrorTask):
-    """Answers a request that never reached the application, in the same form as the application does."""
+    """Responds to a request that never reached the application, in the application's own format."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -66,10 +66,10 @@ class _ProblemTask(ErrorTask):
 
 
 class _Channel(HTTPChannel):
-    """A connection whose requests have a deadline, and which lets a refused sender read why.
+    """A connection whose requests have a deadline, and which lets a refused client read the reason.
 
-    A server that closes while the client still sends makes the kernel reset the connection, and the client never sees
-    the answer. So after a refusal: say "no more from me", read and drop for a moment, then close.
+    A server that closes while the client is still sending makes the kernel reset the connection, and the client never
+    sees the response. So after a refusal: shut down the sending side, read and discard for a moment, then close.
     """
 
     parser_class = _Parser
@@ -81,15 +81,15 @@ class _Channel(HTTPChannel):
     lingering_until: float | None = None
 
     def received(self, data: bytes) -> bool:
-        going_on: bool = super().received(data)
+        open_: bool = super().received(data)
         if self.request is None:
             self.receiving_since = None
         elif self.receiving_since is None:
             self.receiving_since = time.time()
-        return going_on
+        return open_
 
     def enforce_deadlines(self, now: float) -> None:
-        """Close a lingering connection in time; answer 408 to a request that has been arriving for too long."""
+        """Close a lingering connection in time; send 408 for a request that takes too long to arrive."""
         if self.lingering_until is not None:
             if now > self.lingering_until:
                 self.handle_close()
@@ -115,7 +115,7 @@ class _Channel(HTTPChannel):
         if self.lingering_until is None:
             super().handle_read()
         else:
-            self.recv(self.adj.recv_bytes)  # dropped; closes by itself when the client is done
+            self.recv(self.adj.recv_bytes)  # discarded; the connection closes when the client is done
 
     def handle_write(self) -> None:
         if not (self.linger_when_flushed and self.close_when_flushed):
@@ -130,7 +130,7 @@ class _Channel(HTTPChannel):
 
 
 class Server(TcpWSGIServer):
-    """Waitress' server with deadlines for its connections, and an end that finishes what was begun."""
+    """Waitress' server with deadlines for its connections and a shutdown that finishes requests in progress."""
 
     channel_class = _Channel
 
@@ -163,7 +163,7 @@ class Server(TcpWSGIServer):
             channel.enforce_deadlines(now)
 
     def stop(self) -> None:
-        """Ask :meth:`run` to finish the requests at hand and return. May be called from a signal handler."""
+        """Ask :meth:`run` to finish the open requests and return. May be called from a signal handler."""
         self._state.draining = True
         self.stopping = True
         self.pull_trigger()
@@ -174,7 +174,7 @@ class Server(TcpWSGIServer):
             wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
         self.accepting = False
         self.del_channel(self._map)
-        self.socket.close()  # newcomers are refused now, so that a load balancer sends them elsewhere
+        self.socket.close()  # new connections are refused now, so a load balancer sends them elsewhere
         deadline = time.time() + DRAIN_SECONDS
         while self._busy() and time.time() < deadline:
             self.maintenance(time.time())
@@ -196,4 +196,4 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise DermedgeError(f"{host}:{port}: cannot listen there: {error.strerror or error}") from None
+        raise DermedgeError(f"{host}:{port}: cannot listen: {error.strerror or error}") from None

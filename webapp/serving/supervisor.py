@@ -1,7 +1,7 @@
-"""One worker process, watched: a crash is noticed and the worker replaced, while the listening socket stays open.
+"""Supervises one worker process: a crashed worker is replaced while the listening socket stays open.
 
-Connections that arrive in between wait in the socket's backlog, so a replaced worker costs its clients a second or two
-and no refusal. The model is in the worker alone.
+Connections that arrive in between wait in the socket's backlog, so a crash costs clients a second or two and no
+refused connection. Only the worker holds the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 MINIMUM_LIFETIME = 5.0
 MAXIMUM_PAUSE = 30.0
-EXIT_USAGE = 1
+CANNOT_START = 1
 """A worker that ends with this status could not start (bad bundle, bad flag): replacing it would not help."""
 
 
@@ -29,14 +29,14 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> int:
-        """Watch workers until told to stop; returns the exit status of the last one."""
+        """Watch workers until told to stop; return the exit status of the last one."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         pause = 0.0
         while True:
             started = time.monotonic()
             status = self._run_worker()
-            if self._stopping or status in (0, EXIT_USAGE):
+            if self._stopping or status in (0, CANNOT_START):
                 return status
             short_lived = time.monotonic() - started < MINIMUM_LIFETIME
             pause = min(MAXIMUM_PAUSE, 2 * pause or 1.0) if short_lived else 0.0

@@ -1,4 +1,4 @@
-"""Headers, API key, hosts, cross-origin access, rate limit, and the gate before the processors."""
+"""Headers, API key, hosts, cross-origin access, rate limit, and the gate before the CPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from webapp.requests.uploads import InMemoryRequest
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/model", "/nothing", "/api/v1/docs"])
-def test_every_answer_carries_the_headers(client: FlaskClient, path: str) -> None:
+def test_every_response_carries_the_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(path, buffered=True).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -79,7 +79,7 @@ def test_other_origins_only_when_configured(client: FlaskClient) -> None:
     assert "Access-Control-Allow-Origin" not in other
 
 
-def test_rate_limit_counts_pictures_per_client(jpeg: bytes) -> None:
+def test_rate_limit_counts_images_per_client(jpeg: bytes) -> None:
     client = create_app(configuration(requests_per_minute=3)).test_client()
     assert client.post("/api/v1/predict/batch", **form(jpeg, jpeg)).status_code == 200
     assert client.post("/api/v1/predict", **form(jpeg)).status_code == 200
@@ -119,7 +119,7 @@ def test_gate_refuses_at_once_beyond_the_queue() -> None:
         waiter.start()
         while gate.waiting == 0:
             pass
-        with pytest.raises(RefusalError, match="too many pictures are waiting") as refused, gate.enter():
+        with pytest.raises(RefusalError, match="too many images are waiting") as refused, gate.enter():
             pass
         assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "2")
     waiter.join()
@@ -128,7 +128,7 @@ def test_gate_refuses_at_once_beyond_the_queue() -> None:
 
 def test_gate_gives_up_after_its_timeout_and_loses_no_slot() -> None:
     gate = PredictionGate(slots=1, queue_limit=4, timeout=0.01)
-    with gate.enter(), pytest.raises(RefusalError, match="no processor became free within"), gate.enter():
+    with gate.enter(), pytest.raises(RefusalError, match="no CPU became free within"), gate.enter():
         pass
     with gate.enter() as waited:
         assert waited < 0.01
@@ -154,7 +154,7 @@ def test_gate_serves_in_order() -> None:
     assert order == [0, 1, 2, 3]
 
 
-def test_the_engine_reports_to_nobody(tmp_path: Path) -> None:
+def test_the_engine_sends_no_telemetry(tmp_path: Path) -> None:
     code = "from edge_runtime import Classifier; import sys; Classifier.load(sys.argv[1], engine='onnx').close()"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
     environment.pop("ORT_DISABLE_TELEMETRY", None)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.webapp.conftest import form, running_server
 from webapp.requests.openapi import described_routes
-from webapp.requests.schemas import BatchAnswer, ModelAnswer, PredictionAnswer
+from webapp.requests.schemas import BatchResponse, ModelResponse, PredictionResponse
 
 schemathesis = pytest.importorskip("schemathesis")
 conformance = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -34,7 +34,7 @@ def api_schema() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("number", range(OPERATIONS))
-def test_every_answer_is_as_documented(api_schema: Any, number: int) -> None:
+def test_every_response_is_as_documented(api_schema: Any, number: int) -> None:
     operations = [each.ok() for each in api_schema.get_all_operations()]
     assert len(operations) == OPERATIONS
 
@@ -56,17 +56,17 @@ def test_document_describes_every_api_route(app: Any, client: FlaskClient) -> No
     assert set(document["paths"]) == described
 
 
-def test_answers_fit_their_structs(client: FlaskClient, jpeg: bytes) -> None:
-    answer = client.post("/api/v1/predict", **form(jpeg, explain="1", picture="1"))
-    decoded = msgspec.json.decode(answer.data, type=PredictionAnswer)
+def test_responses_fit_their_structs(client: FlaskClient, jpeg: bytes) -> None:
+    response = client.post("/api/v1/predict", **form(jpeg, explain="1", picture="1"))
+    decoded = msgspec.json.decode(response.data, type=PredictionResponse)
     assert decoded.overlay
     assert decoded.picture
-    assert set(answer.get_json()) == set(PredictionAnswer.__struct_fields__)
+    assert set(response.get_json()) == set(PredictionResponse.__struct_fields__)
     batch = client.post("/api/v1/predict/batch", **form(jpeg, jpeg))
-    assert len(msgspec.json.decode(batch.data, type=BatchAnswer).results) == 2
+    assert len(msgspec.json.decode(batch.data, type=BatchResponse).results) == 2
     model = client.get("/api/v1/model")
-    msgspec.json.decode(model.data, type=ModelAnswer)
-    assert set(model.get_json()) == set(ModelAnswer.__struct_fields__)
+    msgspec.json.decode(model.data, type=ModelResponse)
+    assert set(model.get_json()) == set(ModelResponse.__struct_fields__)
 
 
 def test_docs_page_names_every_route_and_field(client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""``/api/v1/predict``, ``/predict/batch`` and ``/explain``: answers and refusals."""
+"""``/api/v1/predict``, ``/predict/batch`` and ``/explain``: predictions and refusals."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from edge_runtime.imaging.formats import refusal_of
 from edge_runtime.imaging.overlay import render_overlay
 from tests.conftest import TINY_BUNDLE, blob_image, encoded
 from tests.webapp.conftest import form
+from webapp.configuration import MEBIBYTE
 
 
-def test_answer_is_the_command_lines_object(client: FlaskClient, jpeg: bytes) -> None:
-    answer = client.post("/api/v1/predict", **form(jpeg)).get_json()
+def test_prediction_is_the_command_lines_object(client: FlaskClient, jpeg: bytes) -> None:
+    body = client.post("/api/v1/predict", **form(jpeg)).get_json()
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
         expected = classifier.predict(jpeg).to_json("lesion-0.jpg")
-    assert set(answer) == set(expected)
-    assert list(answer["probabilities"]) == list(CLASS_CODES)
+    assert set(body) == set(expected)
+    assert list(body["probabilities"]) == list(CLASS_CODES)
     for field in set(expected) - {"timing_ms", "probabilities"}:
-        assert answer[field] == expected[field]
-    assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-9)
-    assert set(answer["timing_ms"]) == {"decode", "features", "head"}
-    assert answer["timing_ms"]["decode"] > 0
+        assert body[field] == expected[field]
+    assert body["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-9)
+    assert set(body["timing_ms"]) == {"decode", "features", "head"}
+    assert body["timing_ms"]["decode"] > 0
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_chosen_variant_answers(client: FlaskClient, jpeg: bytes, engine: str, precision: str) -> None:
-    answer = client.post("/api/v1/predict", **form(jpeg, engine=engine, precision=precision)).get_json()
-    assert (answer["engine"], answer["precision"]) == (engine, precision)
+def test_chosen_variant_is_used(client: FlaskClient, jpeg: bytes, engine: str, precision: str) -> None:
+    body = client.post("/api/v1/predict", **form(jpeg, engine=engine, precision=precision)).get_json()
+    assert (body["engine"], body["precision"]) == (engine, precision)
 
 
 def test_explain_adds_the_overlay_as_a_data_url(client: FlaskClient, jpeg: bytes) -> None:
-    answer = client.post("/api/v1/predict", **form(jpeg, explain="1")).get_json()
-    assert answer["explained_class"] == answer["label"]
-    kind, _, data = answer["overlay"].partition(",")
+    body = client.post("/api/v1/predict", **form(jpeg, explain="1")).get_json()
+    assert body["explained_class"] == body["label"]
+    kind, _, data = body["overlay"].partition(",")
     assert kind == "data:image/png;base64"
     overlay = Image.open(io.BytesIO(base64.b64decode(data)))
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
@@ -51,25 +52,25 @@ def test_explain_adds_the_overlay_as_a_data_url(client: FlaskClient, jpeg: bytes
     assert prediction.class_activation_map is not None
     expected = render_overlay(prediction.image_hwc, prediction.class_activation_map)
     assert np.array_equal(np.asarray(overlay), np.asarray(expected))
-    assert np.allclose(answer["class_activation_map"], prediction.class_activation_map, rtol=1e-5)
+    assert np.allclose(body["class_activation_map"], prediction.class_activation_map, rtol=1e-5)
 
 
 def test_explain_map_has_numbers_and_no_overlay(client: FlaskClient, jpeg: bytes) -> None:
-    answer = client.post("/api/v1/predict", **form(jpeg, explain="map", explain_class="mel")).get_json()
-    assert answer["explained_class"] == "mel"
-    assert np.asarray(answer["class_activation_map"]).shape == (7, 7)
-    assert "overlay" not in answer
+    body = client.post("/api/v1/predict", **form(jpeg, explain="map", explain_class="mel")).get_json()
+    assert body["explained_class"] == "mel"
+    assert np.asarray(body["class_activation_map"]).shape == (7, 7)
+    assert "overlay" not in body
 
 
-def test_picture_adds_what_the_model_saw(client: FlaskClient) -> None:
+def test_image_adds_what_the_model_saw(client: FlaskClient) -> None:
     deep = encoded(blob_image(300, 200), "TIFF")
-    answer = client.post("/api/v1/predict", **form(deep, picture="1")).get_json()
-    seen = Image.open(io.BytesIO(base64.b64decode(answer["picture"].partition(",")[2])))
+    body = client.post("/api/v1/predict", **form(deep, picture="1")).get_json()
+    seen = Image.open(io.BytesIO(base64.b64decode(body["picture"].partition(",")[2])))
     expected = blob_image(300, 200).resize((224, 224), Image.Resampling.BILINEAR)
     assert np.array_equal(np.asarray(seen), np.asarray(expected))
 
 
-def test_explain_endpoint_answers_a_png(client: FlaskClient, jpeg: bytes) -> None:
+def test_explain_endpoint_returns_a_png(client: FlaskClient, jpeg: bytes) -> None:
     response = client.post("/api/v1/explain", **form(jpeg, explain_class="nv"))
     assert response.content_type == "image/png"
     assert response.headers["X-Explained-Class"] == "nv"
@@ -78,13 +79,13 @@ def test_explain_endpoint_answers_a_png(client: FlaskClient, jpeg: bytes) -> Non
 
 
 def test_options_may_come_in_the_query_string(client: FlaskClient, jpeg: bytes) -> None:
-    answer = client.post("/api/v1/predict?precision=fp32&engine=", **form(jpeg)).get_json()
-    assert (answer["engine"], answer["precision"]) == ("onnx", "fp32")
+    body = client.post("/api/v1/predict?precision=fp32&engine=", **form(jpeg)).get_json()
+    assert (body["engine"], body["precision"]) == ("onnx", "fp32")
 
 
-def test_batch_answers_in_order_and_survives_an_unusable_picture(client: FlaskClient, jpeg: bytes) -> None:
+def test_batch_keeps_the_order_and_survives_an_unusable_image(client: FlaskClient, jpeg: bytes) -> None:
     other = encoded(blob_image(seed=1))
-    results = client.post("/api/v1/predict/batch", **form(jpeg, b"no picture", other)).get_json()["results"]
+    results = client.post("/api/v1/predict/batch", **form(jpeg, b"no image", other)).get_json()["results"]
     assert [result["image"] for result in results] == ["lesion-0.jpg", "lesion-1.jpg", "lesion-2.jpg"]
     assert results[1] == {
         "image": "lesion-1.jpg",
@@ -112,28 +113,28 @@ def test_refusal_of_another_content_type(client: FlaskClient, jpeg: bytes) -> No
     assert found == (415, "expected multipart/form-data, found image/jpeg")
 
 
-def test_refusal_without_a_picture(client: FlaskClient) -> None:
+def test_refusal_without_an_image(client: FlaskClient) -> None:
     found = refusal(client, data={"picture": "x"}, content_type="multipart/form-data")
-    assert found == (400, "expected a picture in the form field 'image', found none")
+    assert found == (400, "expected an image in the form field 'image', found none")
 
 
-def test_refusal_of_two_pictures(client: FlaskClient, jpeg: bytes) -> None:
-    assert refusal(client, **form(jpeg, jpeg)) == (400, "expected at most 1 picture, found 2")
+def test_refusal_of_two_images(client: FlaskClient, jpeg: bytes) -> None:
+    assert refusal(client, **form(jpeg, jpeg)) == (400, "expected at most 1 image, found 2")
 
 
 def test_refusal_of_a_large_batch(client: FlaskClient) -> None:
     found = refusal(client, "/api/v1/predict/batch", **form(*[b"x"] * 17))
-    assert found == (400, "expected at most 16 pictures, found 17")
+    assert found == (400, "expected at most 16 images, found 17")
 
 
 def test_refusal_of_an_empty_file(client: FlaskClient) -> None:
-    assert refusal(client, **form(b"")) == (422, "expected a picture, found an empty file")
+    assert refusal(client, **form(b"")) == (422, "expected an image, found an empty file")
 
 
-def test_refusal_of_a_truncated_picture(client: FlaskClient, jpeg: bytes) -> None:
+def test_refusal_of_a_truncated_image(client: FlaskClient, jpeg: bytes) -> None:
     status, detail = refusal(client, **form(jpeg[: len(jpeg) // 2]))
     assert status == 422
-    assert "damaged picture" in detail
+    assert "damaged image" in detail
 
 
 @pytest.mark.parametrize("kind", ["GIF", "ICO", "PPM"])
@@ -143,15 +144,15 @@ def test_refusal_of_other_formats(client: FlaskClient, kind: str) -> None:
 
 
 def test_refusal_of_too_many_pixels(make_client) -> None:
-    client = make_client(max_pixels=10_000)
+    client = make_client(max_megapixels=0.01)
     status, detail = refusal(client, **form(encoded(Image.new("RGB", (200, 100)), "PNG")))
     assert (status, detail) == (422, "expected at most 0 megapixels, found 200×100")
 
 
 def test_refusal_of_too_many_bytes(make_client, jpeg: bytes) -> None:
-    client = make_client(max_upload_bytes=1024)
+    client = make_client(max_upload_mib=1024 / MEBIBYTE)
     found = refusal(client, **form(jpeg))
-    assert found == (413, "expected a request of at most 0.000976562 MiB with few form fields, found more")
+    assert found == (413, "expected a request of at most 0.000977 MiB with few form fields, found more")
 
 
 def test_refusal_of_too_many_form_parts(client: FlaskClient) -> None:

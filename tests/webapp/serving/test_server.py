@@ -20,14 +20,17 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import REPOSITORY, TINY_BUNDLE
-from tests.webapp.conftest import running_server
+from tests.webapp.conftest import configuration, running_server, serving
+from tools.hostile_bodies import FORM_TYPE, form_body
+from webapp import create_app
+from webapp.state import EXTENSION
 
 Address = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with running_server(receive_timeout=1.0, max_upload_bytes=200_000) as address:
+    with running_server(receive_timeout=1.0, max_upload_mib=0.2) as address:
         yield address
 
 
@@ -35,20 +38,20 @@ def exchange(address: Address, request: bytes, timeout: float = 20.0) -> tuple[i
     """Send raw bytes and read until the server closes: status, headers, body."""
     with socket.create_connection(address, timeout=timeout) as connection:
         connection.sendall(request)
-        return read_answer(connection)
+        return read_response(connection)
 
 
-def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    answer = http.client.HTTPResponse(connection)
-    answer.begin()
-    body = answer.read()
-    headers = dict(answer.getheaders())
-    answer.close()
-    return answer.status, headers, body
+def read_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    body = response.read()
+    headers = dict(response.getheaders())
+    response.close()
+    return response.status, headers, body
 
 
-def assert_problem(answer: tuple[int, dict[str, str], bytes], status: int) -> None:
-    found, headers, body = answer
+def assert_problem(response: tuple[int, dict[str, str], bytes], status: int) -> None:
+    found, headers, body = response
     assert found == status
     assert headers["Content-Type"] == "application/problem+json"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -62,13 +65,13 @@ def test_slow_sender_is_told_and_cut_off(address: Address) -> None:
             if select.select([connection], [], [], 0.1)[0]:
                 break
             connection.sendall(b"x")
-        assert_problem(read_answer(connection), 408)
+        assert_problem(read_response(connection), 408)
 
 
 def test_slow_headers_are_cut_off_too(address: Address) -> None:
     with socket.create_connection(address, timeout=20) as connection:
         connection.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost:")
-        assert_problem(read_answer(connection), 408)
+        assert_problem(read_response(connection), 408)
 
 
 def test_announced_oversize_is_refused_before_it_is_sent(address: Address) -> None:
@@ -85,7 +88,7 @@ def test_endless_chunked_body_is_refused_and_the_sender_can_read_why(address: Ad
             if select.select([connection], [], [], 0)[0]:
                 break
             connection.sendall(chunk)
-        assert_problem(read_answer(connection), 413)
+        assert_problem(read_response(connection), 413)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,37 @@ def test_a_held_connection_does_not_hold_a_thread(address: Address) -> None:
     finally:
         for connection in held:
             connection.close()
+
+
+def test_requests_beyond_the_queue_get_503_while_the_queue_waits(jpeg: bytes) -> None:
+    settings = configuration(concurrency=1, queue_limit=2, queue_timeout=60.0)
+    app = create_app(settings)
+    gate = app.extensions[EXTENSION].gate
+    statuses: list[int] = []
+
+    def ask(address: Address) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(*address, timeout=60)
+        connection.request("POST", "/api/v1/predict", form_body(jpeg), {"Content-Type": FORM_TYPE})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response
+
+    with serving(app, settings) as address:
+        queued = [threading.Thread(target=lambda: statuses.append(ask(address).status)) for _ in range(2)]
+        with gate.enter():  # the only slot is taken
+            for thread in queued:
+                thread.start()
+            deadline = time.monotonic() + 30
+            while gate.waiting < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            refused = ask(address)
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+            assert (gate.waiting, statuses) == (2, [])
+        for thread in queued:
+            thread.join(timeout=60)
+    assert statuses == [200, 200]
 
 
 @pytest.fixture
@@ -146,8 +180,8 @@ def test_crashed_worker_is_replaced(process: tuple[subprocess.Popen[str], str]) 
     child, address = process
     (worker,) = children_of(child.pid)
     os.kill(worker, signal.SIGKILL)
-    with urlopen(f"{address}healthz", timeout=30) as answer:
-        assert answer.status == 200
+    with urlopen(f"{address}healthz", timeout=30) as response:
+        assert response.status == 200
     assert announced_address(child) == address
     assert children_of(child.pid) not in ([], [worker])
 
@@ -165,10 +199,28 @@ def test_sigterm_finishes_what_was_begun(process: tuple[subprocess.Popen[str], s
         with pytest.raises(OSError):
             socket.create_connection((host, int(port)), timeout=5).close()
         threading.Timer(0.2, connection.sendall, args=(body[100:],)).start()
-        status, _, answer = read_answer(connection)
+        status, _, response = read_response(connection)
         assert status == 200
-        assert json.loads(answer)["label"]
+        assert json.loads(response)["label"]
     assert child.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--nope"], "unrecognized arguments: --nope"),
+        (["--port", "70000"], "argument --port: expected a whole number from 0 to 65535, found 70000"),
+        (["--threads", "0"], "argument --threads: expected a whole number of at least 1, found 0"),
+        (["--engine", "tpu"], "argument --engine: "),
+    ],
+)
+def test_wrong_usage_is_one_line(flags: list[str], line: str) -> None:
+    command = [sys.executable, "-m", "webapp", *flags]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {line}")
+    assert done.stderr.endswith("(see python -m webapp --help)\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_bundle_is_one_line_and_no_loop() -> None:

@@ -1,4 +1,4 @@
-// Every engine and precision of the bundle on the same picture, side by side.
+// Every engine and precision of the bundle on the same image, side by side.
 
 import { byId, classNames, milliseconds, model, percent, texts, totalMilliseconds, variantNames } from "./boot.js";
 import { predict } from "./server_engine.js";
@@ -7,33 +7,33 @@ export function hideComparison() {
   byId("comparison").hidden = true;
 }
 
-export function listenForComparison(currentPicture) {
+export function listenForComparison(currentImage) {
   byId("compare").addEventListener("click", async () => {
-    const picture = currentPicture();
-    if (!picture?.answer) return;
+    const image = currentImage();
+    if (!image?.prediction) return;
     byId("comparison").hidden = false;
     byId("compare-rows").replaceChildren(row([texts.compare.working, "", "", "", ""]));
     const outcomes = [];
     for (const variant of model.variants) { // one after the other: the times would be worthless otherwise
-      outcomes.push(await predict(picture.file, { variant }).then((answer) => ({ variant, answer }), (error) => ({ variant, error })));
+      outcomes.push(await predict(image.file, { variant }).then((prediction) => ({ variant, prediction }), (error) => ({ variant, error })));
     }
-    if (currentPicture() === picture) show(outcomes);
+    if (currentImage() === image) show(outcomes);
     byId("comparison").scrollIntoView({ block: "nearest" });
   });
 }
 
 function show(outcomes) {
-  const reference = (outcomes.find(({ variant, answer }) => answer && variant.endsWith("fp32")) ?? outcomes.find(({ answer }) => answer))?.answer;
-  byId("compare-rows").replaceChildren(...outcomes.map(({ variant, answer, error }) => {
+  const reference = (outcomes.find(({ variant, prediction }) => prediction && variant.endsWith("fp32")) ?? outcomes.find(({ prediction }) => prediction))?.prediction;
+  byId("compare-rows").replaceChildren(...outcomes.map(({ variant, prediction, error }) => {
     const name = variantNames[variant] ?? variant;
     if (error) return row([name, error.message, "", "", ""]);
-    const difference = answer === reference ? texts.compare.reference : largestDifference(answer, reference).toFixed(4);
-    return row([name, classNames[answer.label], percent(answer.probabilities[answer.label]), difference, milliseconds(totalMilliseconds(answer))]);
+    const difference = prediction === reference ? texts.compare.reference : largestDifference(prediction, reference).toFixed(4);
+    return row([name, classNames[prediction.label], percent(prediction.probabilities[prediction.label]), difference, milliseconds(totalMilliseconds(prediction))]);
   }));
 }
 
-function largestDifference(answer, reference) {
-  return Math.max(...Object.entries(answer.probabilities).map(([code, value]) => Math.abs(value - reference.probabilities[code])));
+function largestDifference(prediction, reference) {
+  return Math.max(...Object.entries(prediction.probabilities).map(([code, value]) => Math.abs(value - reference.probabilities[code])));
 }
 
 function row(cells) {

@@ -1,7 +1,7 @@
 // The model on this device: starts the worker, hands it the bundle's graphs, and speaks like the server's engine.
 
 import { classNames, device, model, texts } from "./boot.js";
-import { AnswerError, authorization } from "./server_engine.js";
+import { PredictionError, authorization } from "./server_engine.js";
 
 const PATIENCE = 5000; // milliseconds
 
@@ -69,14 +69,14 @@ function ask(task, details) {
   });
 }
 
-/** Classify a file here; same answer as the server's. */
+/** Classify a file here; same prediction as the server's. */
 export async function predict(file, { explainClass, patient } = {}) {
   await load();
   try {
     return await ask("predict", { file, name: file.name, explainClass, patient: encodePatient(patient) });
   } catch (error) {
     const decodes = error.message.includes("decoded") || error.message.includes("decode");
-    throw new AnswerError(decodes ? texts.errors.device_format : error.message);
+    throw new PredictionError(decodes ? texts.errors.device_format : error.message);
   }
 }
 

@@ -1,13 +1,13 @@
 // The model in the browser, off the page's thread: the bundle's own TFLite graphs through LiteRT.js.
-// The same steps as edge_runtime.classifier: decode, stretch, features, head, softmax in double precision, explain.
+// The same steps as edge_runtime.classifier: decode, resize, features, head, softmax in double precision, explain.
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
-import { loadImage } from "./picture.js";
+import { loadImage } from "./image_pixels.js";
 
 let graphs = null;
 let setup = null;
 
-/** Fetch a graph once, keep it under its sum, and give it out only if it still has that sum. */
+/** Fetch a graph once, keep it, and return it only if it has the manifest's checksum. */
 async function verifiedFile({ url, sha256 }, headers) {
   const cache = await caches.open("dermedge-models");
   let response = await cache.match(url);
@@ -38,7 +38,7 @@ async function forgetOthers(files) {
 async function load({ runtime, files, headers, ...rest }) {
   const roles = ["features", "head", "explain"];
   const data = await Promise.all(roles.map((role) => verifiedFile(files[role], headers)));
-  globalThis.Module = { print: console.debug, printErr: console.debug }; // the runtime is talkative, and not about errors
+  globalThis.Module = { print: console.debug, printErr: console.debug }; // the runtime logs progress, not errors
   await loadLiteRt(runtime);
   graphs = {};
   for (const [index, role] of roles.entries()) graphs[role] = await loadAndCompile(data[index], { accelerator: "wasm" });
@@ -75,7 +75,7 @@ function verdictOf(confidence, outlierScore) {
   return notSureBelow != null && confidence < notSureBelow ? "not_sure" : "diagnosis";
 }
 
-/** The API's answer, and where it was made. */
+/** The API's prediction, and where it was made. */
 async function predict({ file, name, explainClass, patient }) {
   const started = performance.now();
   const image = await loadImage(file, setup);
@@ -91,7 +91,7 @@ async function predict({ file, name, explainClass, patient }) {
   if (!logits.data.every(Number.isFinite)) throw new Error("the engine returned logits that are not finite");
   const probabilities = softmax(logits.data);
   const best = probabilities.indexOf(Math.max(...probabilities));
-  const answered = performance.now();
+  const classified = performance.now();
   const explained = explainClass ?? codes[best];
   const weights = Float32Array.from(codes, (code) => Number(code === explained));
   const { class_activation_map: map } = await run(graphs.explain, { ...shared(), class_weights: new Tensor(weights, [1, codes.length]) });
@@ -104,7 +104,7 @@ async function predict({ file, name, explainClass, patient }) {
     verdict: verdictOf(probabilities[best], outlier?.data[0]),
     engine: "tflite",
     precision: setup.precision,
-    timing_ms: { decode: decoded - started, features: featured - decoded, head: answered - featured, explain: finished - answered },
+    timing_ms: { decode: decoded - started, features: featured - decoded, head: classified - featured, explain: finished - classified },
     warnings: [],
     explained_class: explained,
     class_activation_map: Array.from({ length: map.data.length / columns }, (_, row) => Array.from(map.data.slice(row * columns, (row + 1) * columns))),
@@ -112,7 +112,7 @@ async function predict({ file, name, explainClass, patient }) {
   };
 }
 
-let queue = Promise.resolve(); // one picture at a time: there is one runtime
+let queue = Promise.resolve(); // one image at a time: there is one runtime
 addEventListener("message", ({ data: { id, task, ...details } }) => {
   queue = queue.then(async () => {
     try {

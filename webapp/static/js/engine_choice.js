@@ -11,7 +11,7 @@ let serverReachable = navigator.onLine;
 const radio = (where) => document.querySelector(`input[name="where"][value="${where}"]`);
 const say = (text) => { byId("device-status").textContent = text; };
 
-/** The engine for the next picture: {predict, settings}. The server's falls back to this device when it is out of reach. */
+/** The engine for the next image: {predict, settings}. The server's falls back to this device when it is out of reach. */
 export async function chooseEngine() {
   const here = { predict: onDevice.predict, settings: settings() };
   if (radio("device").checked) {
@@ -51,7 +51,7 @@ async function prepare() {
   }
 }
 
-/** While nothing else is to do, unless the reader saves data: then the page also answers when the network goes away. */
+/** While nothing else is to do, unless the reader saves data: then the page also predictions when the network goes away. */
 function prepareWhenIdle() {
   if (navigator.connection?.saveData) return;
   const begin = () => prepare().catch(() => { radio("server").checked = true; showPrivacy(); });

@@ -1,4 +1,4 @@
-// Past answers, in this browser's own storage and nowhere else.
+// Past predictions, in this browser's own storage and nowhere else.
 
 import { byId, headline, percent, texts } from "./boot.js";
 
@@ -21,13 +21,13 @@ function write(entries) {
   } catch { /* full or switched off: a history is a convenience */ }
 }
 
-/** Keep an answered picture as a small thumbnail with its headline. */
-export async function remember({ url, name, answer }) {
+/** Keep a classified image as a small thumbnail with its headline. */
+export async function remember({ url, name, prediction }) {
   const entry = {
     time: new Date().toISOString(),
     name,
-    headline: headline(answer),
-    confidence: answer.verdict === "diagnosis" ? percent(answer.probabilities[answer.label]) : "",
+    headline: headline(prediction),
+    confidence: prediction.verdict === "diagnosis" ? percent(prediction.probabilities[prediction.label]) : "",
     thumb: await thumbnail(url).catch(() => ""),
   };
   write([entry, ...read()].slice(0, LIMIT));

@@ -1,13 +1,13 @@
-// How pictures come in: choose, drop anywhere, paste, camera, sample. All end in onFiles(files).
+// How images come in: choose, drop anywhere, paste, camera, sample. All end in onFiles(files).
 
 import { byId, format, model, texts } from "./boot.js";
 
-const PICTURE = /^image\/(jpeg|png|webp|bmp|x-ms-bmp|tiff)$/;
+const IMAGE = /^image\/(jpeg|png|webp|bmp|x-ms-bmp|tiff)$/;
 const SUFFIX = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
 
 /** Why a file is not worth sending, or null. The server checks again, thoroughly. */
 export function objection(file) {
-  if (!PICTURE.test(file.type) && !SUFFIX.test(file.name)) return format(texts.errors.not_a_picture, { name: file.name });
+  if (!IMAGE.test(file.type) && !SUFFIX.test(file.name)) return format(texts.errors.not_an_image, { name: file.name });
   const limit = model.limits.max_upload_bytes;
   if (file.size > limit) {
     const megabytes = (bytes) => (bytes / 1048576).toFixed(1).replace(/\.0$/, "");
@@ -16,7 +16,7 @@ export function objection(file) {
   return null;
 }
 
-export function listenForPictures(onFiles) {
+export function listenForImages(onFiles) {
   for (const id of ["choose", "camera"]) {
     byId(id).addEventListener("change", ({ target }) => {
       onFiles([...target.files]);

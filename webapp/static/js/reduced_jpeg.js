@@ -1,5 +1,5 @@
-// Large JPEGs decoded at reduced scale, as edge_runtime.imaging.decoding does through Pillow's draft(): the decoder leaves out
-// what the stretch would throw away. A browser's own decoder cannot, so libjpeg-turbo does it, as WebAssembly.
+// Large JPEGs decoded at reduced scale, as edge_runtime.imaging.decoding does through Pillow's draft(): the decoder skips
+// detail that the resize would discard. A browser's own decoder cannot, so libjpeg-turbo does it, as WebAssembly.
 
 const MARKER = 0xff, START = 0xd8, APPLICATION_1 = 0xe1, SCAN = 0xda;
 const NOT_FRAMES = [0xc4, 0xc8, 0xcc]; // among 0xc0 to 0xcf, which begin a frame
@@ -52,28 +52,28 @@ export async function decodeReduced(bytes, { width, height, orientation }, facto
   const output = malloc(columns * rows * 4);
   new Uint8Array(memory.buffer).set(bytes, input);
   if (tjDecompress2(tjInitDecompress(), input, bytes.length, output, columns, columns * 4, rows, RGBA, 0) !== 0) {
-    throw new Error("the picture cannot be decoded");
+    throw new Error("the image cannot be decoded");
   }
   return upright(new Uint32Array(memory.buffer, output, columns * rows), columns, rows, orientation);
 }
 
 function imports() {
-  const refuse = () => { throw new Error("the picture cannot be decoded"); };
+  const refuse = () => { throw new Error("the image cannot be decoded"); };
   const system = { environ_sizes_get: () => 0, environ_get: refuse, proc_exit: refuse, fd_close: refuse, fd_seek: refuse, fd_write: refuse };
   return { env: { setjmp: () => 0, longjmp: refuse }, wasi_snapshot_preview1: system };
 }
 
-/** Turn and mirror as EXIF says (orientations 1 to 8, TIFF 6.0); one whole number is one pixel. */
+/** Rotate and flip as EXIF says (orientations 1 to 8, TIFF 6.0); one integer is one pixel. */
 function upright(pixels, width, height, orientation) {
   const swaps = orientation >= 5 && orientation <= 8;
   const [columns, rows] = swaps ? [height, width] : [width, height];
   const fromRight = [2, 3, 7, 8].includes(orientation), fromBottom = [3, 4, 6, 7].includes(orientation);
-  const turned = new Uint32Array(pixels.length);
+  const rotated = new Uint32Array(pixels.length);
   for (let y = 0, at = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++, at++) {
       const [column, row] = swaps ? [y, x] : [x, y];
-      turned[at] = pixels[(fromBottom ? height - 1 - row : row) * width + (fromRight ? width - 1 - column : column)];
+      rotated[at] = pixels[(fromBottom ? height - 1 - row : row) * width + (fromRight ? width - 1 - column : column)];
     }
   }
-  return { data: new Uint8Array(turned.buffer), width: columns, height: rows };
+  return { data: new Uint8Array(rotated.buffer), width: columns, height: rows };
 }

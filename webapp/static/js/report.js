@@ -8,12 +8,12 @@ import { engineLine } from "./result_view.js";
 const WIDTH = 1240, HEIGHT = 1754, MARGIN = 96; // A4 at 150 dots per inch
 const FONT = 'system-ui, "Liberation Sans", sans-serif';
 
-export function listenForReport(currentPicture) {
+export function listenForReport(currentImage) {
   const save = (makeBlob, suffix) => async () => {
-    const picture = currentPicture();
-    if (!picture?.answer) return;
-    const canvas = await drawReport(picture);
-    download(await makeBlob(canvas), `${picture.name.replace(/\.\w+$/, "")}-report.${suffix}`);
+    const image = currentImage();
+    if (!image?.prediction) return;
+    const canvas = await drawReport(image);
+    download(await makeBlob(canvas), `${image.name.replace(/\.\w+$/, "")}-report.${suffix}`);
   };
   byId("save-png").addEventListener("click", save((canvas) => blobOf(canvas, "image/png"), "png"));
   byId("save-pdf").addEventListener("click", save(async (canvas) => {
@@ -30,7 +30,7 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-async function drawReport(picture) {
+async function drawReport(image) {
   const canvas = Object.assign(document.createElement("canvas"), { width: WIDTH, height: HEIGHT });
   const pen = canvas.getContext("2d");
   pen.fillStyle = "#fff";
@@ -48,19 +48,19 @@ async function drawReport(picture) {
   };
   write(texts.report.title, 26, { colour: "#53625e" });
   if (model.demo) write(texts.demo, 26, { weight: 600, colour: "#6b4a00" });
-  const { answer } = picture;
-  const confidence = answer.verdict === "diagnosis" ? ` · ${percent(answer.probabilities[answer.label])}` : "";
-  write(headline(answer) + confidence, 54, { weight: 650, gap: 0.2 });
-  if (answer.verdict === "diagnosis") {
-    write(malignant.has(answer.label) ? `▲ ${texts.result.malignant}` : texts.result.benign, 26, { gap: 0.4 });
-    write(texts.classes[answer.label], 26, { colour: "#53625e", gap: 1 });
+  const { prediction } = image;
+  const confidence = prediction.verdict === "diagnosis" ? ` · ${percent(prediction.probabilities[prediction.label])}` : "";
+  write(headline(prediction) + confidence, 54, { weight: 650, gap: 0.2 });
+  if (prediction.verdict === "diagnosis") {
+    write(malignant.has(prediction.label) ? `▲ ${texts.result.malignant}` : texts.result.benign, 26, { gap: 0.4 });
+    write(texts.classes[prediction.label], 26, { colour: "#53625e", gap: 1 });
   } else {
-    write(texts.result[`${answer.verdict}_text`], 26, { colour: "#53625e", gap: 1 });
+    write(texts.result[`${prediction.verdict}_text`], 26, { colour: "#53625e", gap: 1 });
   }
-  y = await drawPictures(pen, picture, y);
-  if (answer.verdict !== "not_a_lesion_image") y = drawBars(pen, answer, y);
-  write(`${texts.report.file}: ${picture.name}`, 22, { colour: "#53625e", gap: 0.15 });
-  write(`${texts.report.engine}: ${engineLine(answer)}`, 22, { colour: "#53625e", gap: 0.15 });
+  y = await drawImages(pen, image, y);
+  if (prediction.verdict !== "not_a_lesion_image") y = drawBars(pen, prediction, y);
+  write(`${texts.report.file}: ${image.name}`, 22, { colour: "#53625e", gap: 0.15 });
+  write(`${texts.report.engine}: ${engineLine(prediction)}`, 22, { colour: "#53625e", gap: 0.15 });
   write(`${texts.report.model}: ${model.name} · ${model.architecture} · ${model.provenance.created}`, 22, { colour: "#53625e", gap: 0.15 });
   write(`${texts.report.made}: ${new Date().toLocaleString()}`, 22, { colour: "#53625e" });
   y = HEIGHT - MARGIN - 30;
@@ -68,21 +68,21 @@ async function drawReport(picture) {
   return canvas;
 }
 
-async function drawPictures(pen, picture, top) {
-  const image = new Image();
-  image.src = picture.url;
-  await image.decode();
+async function drawImages(pen, image, top) {
+  const element = new Image();
+  element.src = image.url;
+  await element.decode();
   const gap = 32;
   const width = (WIDTH - 2 * MARGIN - gap) / 2;
-  const height = Math.min(width, (width * image.naturalHeight) / image.naturalWidth);
-  const map = picture.maps[picture.selected];
-  pen.drawImage(image, MARGIN, top, width, height);
+  const height = Math.min(width, (width * element.naturalHeight) / element.naturalWidth);
+  const map = image.maps[image.selected];
+  pen.drawImage(element, MARGIN, top, width, height);
   pen.font = `400 22px ${FONT}`;
   pen.fillStyle = "#53625e";
-  pen.fillText(texts.result.picture, MARGIN, top + height + 12);
-  if (map && picture.answer.verdict !== "not_a_lesion_image") {
+  pen.fillText(texts.result.image, MARGIN, top + height + 12);
+  if (map && image.prediction.verdict !== "not_a_lesion_image") {
     const left = MARGIN + width + gap;
-    pen.drawImage(image, left, top, width, height);
+    pen.drawImage(element, left, top, width, height);
     if (hasEvidence(map)) {
       const layer = new OffscreenCanvas(224, 224);
       layer.getContext("2d").putImageData(new ImageData(heatPixels(map, 224), 224), 0, 0);
@@ -90,16 +90,16 @@ async function drawPictures(pen, picture, top) {
       pen.drawImage(layer, left, top, width, height);
       pen.globalAlpha = 1;
     }
-    pen.fillText(format(texts.result.map, { name: classNames[picture.selected] }), left, top + height + 12, width);
+    pen.fillText(format(texts.result.map, { name: classNames[image.selected] }), left, top + height + 12, width);
   }
   return top + height + 72;
 }
 
-function drawBars(pen, answer, top) {
+function drawBars(pen, prediction, top) {
   let y = top;
   for (const { code, name } of model.classes) {
-    const probability = answer.probabilities[code];
-    pen.font = `${code === answer.label ? 600 : 400} 24px ${FONT}`;
+    const probability = prediction.probabilities[code];
+    pen.font = `${code === prediction.label ? 600 : 400} 24px ${FONT}`;
     pen.fillStyle = "#17211f";
     pen.fillText(`${name} (${code})${malignant.has(code) ? " ▲" : ""}`, MARGIN, y);
     const value = percent(probability);

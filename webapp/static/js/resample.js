@@ -49,7 +49,7 @@ function fixedPoint({ weights, ...rest }) {
 }
 
 /**
- * Stretch an RGBA picture (canvas order) to size × size RGB with the antialiased triangle filter.
+ * Stretch an RGBA image (canvas order) to size × size RGB with the antialiased triangle filter.
  * Equal to Image.resize((size, size), Resampling.BILINEAR) on the same pixels.
  */
 export function stretchToSquare(rgba, width, height, size) {

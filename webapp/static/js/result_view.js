@@ -1,32 +1,32 @@
-// The answer for one picture: headline, bars, picture beside heat map, engine and time.
+// The prediction for one image: headline, bars, image beside heat map, engine and time.
 
 import { byId, classNames, format, headline, malignant, milliseconds, percent, texts, totalMilliseconds, variantNames } from "./boot.js";
 import { drawHeat, hasEvidence } from "./heat.js";
 
-/** Show a picture's state; the same call again after every change. */
-export function showResult(picture) {
-  const { answer, error } = picture;
+/** Show an image's state; the same call again after every change. */
+export function showResult(image) {
+  const { prediction, error } = image;
   byId("result").hidden = false;
-  byId("result").classList.toggle("busy", !answer && !error);
-  byId("file-name").textContent = picture.name;
+  byId("result").classList.toggle("busy", !prediction && !error);
+  byId("file-name").textContent = image.name;
   byId("failure").hidden = !error;
   byId("failure").textContent = error ?? "";
-  byId("headline").textContent = answer ? headline(answer) : error ? texts.result.failed : format(texts.result.working, { name: picture.name });
-  const diagnosis = answer?.verdict === "diagnosis";
-  const considered = Boolean(answer) && answer.verdict !== "not_a_lesion_image";
+  byId("headline").textContent = prediction ? headline(prediction) : error ? texts.result.failed : format(texts.result.working, { name: image.name });
+  const diagnosis = prediction?.verdict === "diagnosis";
+  const considered = Boolean(prediction) && prediction.verdict !== "not_a_lesion_image";
   document.querySelector(".facts").hidden = !diagnosis;
-  byId("bars-block").hidden = Boolean(error) || (Boolean(answer) && !considered);
-  byId("confidence").textContent = diagnosis ? percent(answer.probabilities[answer.label]) : "";
-  showGroup(diagnosis ? answer.label : null);
-  byId("meaning").textContent = meaning(answer);
-  showBars(answer, picture.selected);
-  showEvidence(picture, considered);
-  showEngine(answer);
+  byId("bars-block").hidden = Boolean(error) || (Boolean(prediction) && !considered);
+  byId("confidence").textContent = diagnosis ? percent(prediction.probabilities[prediction.label]) : "";
+  showGroup(diagnosis ? prediction.label : null);
+  byId("meaning").textContent = meaning(prediction);
+  showBars(prediction, image.selected);
+  showEvidence(image, considered);
+  showEngine(prediction);
 }
 
-function meaning(answer) {
-  if (!answer) return "";
-  return answer.verdict === "diagnosis" ? texts.classes[answer.label] : texts.result[`${answer.verdict}_text`];
+function meaning(prediction) {
+  if (!prediction) return "";
+  return prediction.verdict === "diagnosis" ? texts.classes[prediction.label] : texts.result[`${prediction.verdict}_text`];
 }
 
 function showGroup(code) {
@@ -36,35 +36,35 @@ function showGroup(code) {
   group.classList.toggle("malignant", isMalignant);
 }
 
-function showBars(answer, selected) {
+function showBars(prediction, selected) {
   for (const bar of byId("bars").querySelectorAll(".bar")) {
     const { code } = bar.dataset;
-    const probability = answer?.probabilities[code] ?? 0;
-    bar.disabled = !answer;
-    bar.classList.toggle("top", code === answer?.label);
+    const probability = prediction?.probabilities[code] ?? 0;
+    bar.disabled = !prediction;
+    bar.classList.toggle("top", code === prediction?.label);
     bar.classList.toggle("malignant", malignant.has(code));
-    bar.setAttribute("aria-pressed", String(Boolean(answer) && code === selected));
-    bar.querySelector(".value").textContent = answer ? percent(probability) : "–";
+    bar.setAttribute("aria-pressed", String(Boolean(prediction) && code === selected));
+    bar.querySelector(".value").textContent = prediction ? percent(probability) : "–";
     bar.querySelector(".fill").style.width = `${(probability * 100).toFixed(1)}%`;
   }
 }
 
-function showEvidence(picture, considered) {
-  for (const id of ["picture", "picture-under"]) if (byId(id).getAttribute("src") !== picture.url) byId(id).src = picture.url;
-  const map = considered ? picture.maps[picture.selected] : null;
+function showEvidence(image, considered) {
+  for (const id of ["image", "image-under"]) if (byId(id).getAttribute("src") !== image.url) byId(id).src = image.url;
+  const map = considered ? image.maps[image.selected] : null;
   const canvas = byId("heat");
-  canvas.closest("figure").hidden = Boolean(picture.answer || picture.error) && !considered;
+  canvas.closest("figure").hidden = Boolean(image.prediction || image.error) && !considered;
   drawHeat(canvas, map);
-  canvas.dataset.code = map ? picture.selected : "";
-  const name = classNames[picture.selected] ?? "";
+  canvas.dataset.code = map ? image.selected : "";
+  const name = classNames[image.selected] ?? "";
   canvas.setAttribute("aria-label", format(texts.result.map_alt, { name }));
   byId("map-caption").textContent = name ? format(texts.result.map, { name }) : "";
   byId("map-note").textContent = map && !hasEvidence(map) ? texts.result.map_none : texts.result.map_note;
 }
 
-function showEngine(answer) {
-  byId("engine").textContent = answer ? engineLine(answer) : "";
-  byId("stages").textContent = answer ? format(texts.result.stages, stageTexts(answer.timing_ms)) : "";
+function showEngine(prediction) {
+  byId("engine").textContent = prediction ? engineLine(prediction) : "";
+  byId("stages").textContent = prediction ? format(texts.result.stages, stageTexts(prediction.timing_ms)) : "";
 }
 
 function stageTexts(timing) {
@@ -72,22 +72,22 @@ function stageTexts(timing) {
   return Object.fromEntries(Object.entries(stages).map(([stage, value]) => [stage, milliseconds(value)]));
 }
 
-/** Which engine answered, where, and how fast. */
-export function engineLine(answer) {
-  const variant = `${answer.engine}-${answer.precision}`;
-  const where = answer.on_device ? texts.result.where_device : texts.result.where_server;
-  return format(texts.result.engine, { variant: variantNames[variant] ?? variant, where, total: milliseconds(totalMilliseconds(answer)) });
+/** Which engine was used, where, and how fast. */
+export function engineLine(prediction) {
+  const variant = `${prediction.engine}-${prediction.precision}`;
+  const where = prediction.on_device ? texts.result.where_device : texts.result.where_server;
+  return format(texts.result.engine, { variant: variantNames[variant] ?? variant, where, total: milliseconds(totalMilliseconds(prediction)) });
 }
 
-/** Tell screen readers, once per answer. */
-export function announce(picture) {
-  const { name, answer, error } = picture;
+/** Tell screen readers, once per prediction. */
+export function announce(image) {
+  const { name, prediction, error } = image;
   if (error) {
     byId("announcement").textContent = format(texts.result.announce_error, { name, error });
     return;
   }
-  const confidence = answer.verdict === "diagnosis" ? percent(answer.probabilities[answer.label]) : "";
-  const values = { name, diagnosis: headline(answer), confidence, total: milliseconds(totalMilliseconds(answer)) };
+  const confidence = prediction.verdict === "diagnosis" ? percent(prediction.probabilities[prediction.label]) : "";
+  const values = { name, diagnosis: headline(prediction), confidence, total: milliseconds(totalMilliseconds(prediction)) };
   byId("announcement").textContent = format(texts.result.announce, values).replace(", .", ".");
 }
 

@@ -1,24 +1,24 @@
-// The model on the server: one request per picture. What comes back is the API's answer as it is.
+// The model on the server: one request per image. Returns the API's JSON object unchanged.
 
 import { byId, model, texts } from "./boot.js";
 
-export class AnswerError extends Error {}
+export class PredictionError extends Error {}
 
-/** Classify a file. Options: variant, explainClass, patient {age, sex, site}, picture (ask for what the model saw). */
-export async function predict(file, { variant, explainClass, patient = {}, picture = false } = {}) {
+/** Classify a file. Options: variant, explainClass, patient {age, sex, site}, withSeen (also return the image as the model saw it). */
+export async function predict(file, { variant, explainClass, patient = {}, withSeen = false } = {}) {
   const form = new FormData();
-  form.append("image", file, file.name || "picture");
+  form.append("image", file, file.name || "image");
   const [engine, precision] = (variant || model.default_variant).split("-");
-  const fields = { engine, precision, explain: "map", explain_class: explainClass, picture: picture ? "1" : "", ...patient };
+  const fields = { engine, precision, explain: "map", explain_class: explainClass, picture: withSeen ? "1" : "", ...patient };
   for (const [name, value] of Object.entries(fields)) if (value) form.append(name, value);
   let response;
   try {
     response = await fetch("/api/v1/predict", { method: "POST", body: form, headers: authorization() });
   } catch {
-    throw new AnswerError(texts.errors.network);
+    throw new PredictionError(texts.errors.network);
   }
   const body = await response.json().catch(() => ({ detail: `HTTP ${response.status}` }));
-  if (!response.ok) throw new AnswerError(body.detail);
+  if (!response.ok) throw new PredictionError(body.detail);
   return body;
 }
 

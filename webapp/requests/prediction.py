@@ -1,4 +1,4 @@
-"""From an uploaded picture to the answer a program or the page receives."""
+"""From an uploaded image to the JSON object that a program or the page receives."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def read_options(request: Request) -> PredictOptions:
 
 
 def predict_upload(state: ServerState, upload: Upload, options: PredictOptions) -> Prediction:
-    """Classify one picture, waiting for a free processor first.
+    """Classify one image, after waiting for a free CPU.
 
-    Raises :class:`RefusalError` for a refusal and :class:`~edge_runtime.errors.ImageError` for an unusable picture.
+    Raises :class:`RefusalError` for a refusal and :class:`~edge_runtime.errors.ImageError` for an unusable image.
     """
     classifier = state.engines.select(options.engine, options.precision)
     explain = options.explain != "0" or options.explain_class is not None
@@ -51,22 +51,22 @@ def _count(state: ServerState, prediction: Prediction) -> None:
         state.metrics.engine_seconds.labels(variant, stage).observe(milliseconds / 1e3)
 
 
-def answer_json(prediction: Prediction, name: str | None, options: PredictOptions) -> dict[str, Any]:
-    """Return the command line's object for a prediction, and the map and overlay when they were asked for."""
-    answer = prediction.to_json(name)
+def prediction_json(prediction: Prediction, name: str | None, options: PredictOptions) -> dict[str, Any]:
+    """Return the command line's object for a prediction, with heat map and overlay if requested."""
+    fields = prediction.to_json(name)
     if prediction.class_activation_map is not None:
-        answer["explained_class"] = prediction.explained_class
+        fields["explained_class"] = prediction.explained_class
         rows = prediction.class_activation_map.tolist()
-        answer["class_activation_map"] = [[float(f"{value:.6g}") for value in row] for row in rows]
+        fields["class_activation_map"] = [[float(f"{value:.6g}") for value in row] for row in rows]
         if options.explain == "1":
-            answer["overlay"] = data_url(overlay_png(prediction))
+            fields["overlay"] = data_url(overlay_png(prediction))
     if options.picture == "1":
-        answer["picture"] = data_url(encode_png(Image.fromarray(prediction.image_hwc)))
-    return answer
+        fields["picture"] = data_url(encode_png(Image.fromarray(prediction.image_hwc)))
+    return fields
 
 
 def overlay_png(prediction: Prediction) -> bytes:
-    """Return the map over the picture as the graph saw it, as a PNG file."""
+    """Return the heat map over the image as the model saw it, as a PNG file."""
     assert prediction.class_activation_map is not None
     return encode_png(render_overlay(prediction.image_hwc, prediction.class_activation_map))
 

@@ -1,4 +1,4 @@
-// A picture file as the graphs take it: the same steps, and the same pixels, as edge_runtime.imaging.preprocessing.load_image_hwc.
+// An image file as the graphs take it: the same steps, and the same pixels, as edge_runtime.imaging.preprocessing.load_image_hwc.
 
 import { decodeReduced, readJpegHeader, reduction } from "./reduced_jpeg.js";
 import { stretchToSquare } from "./resample.js";
@@ -11,7 +11,7 @@ export async function loadImage(file, { size, maxPixels, jpegDecoder }) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const jpeg = readJpegHeader(bytes);
   if (jpeg) refuseBombs(jpeg, maxPixels);
-  if (jpeg?.channels === 4 || isDeepGrey(bytes)) throw new Error("the picture cannot be decoded exactly");
+  if (jpeg?.channels === 4 || isDeepGrey(bytes)) throw new Error("the image cannot be decoded exactly");
   const factor = jpeg ? reduction(jpeg, size) : 1;
   const { data, width, height } = factor > 1 ? await decodeReduced(bytes, jpeg, factor, jpegDecoder) : await decodeWhole(file, maxPixels);
   if (!jpeg) whitenTransparent(data);
@@ -43,6 +43,6 @@ function whitenTransparent(rgba) {
   for (let at = 0; at < pixels.length; at++) {
     const alpha = pixels[at] >>> 24;
     if (alpha === 0) pixels[at] = 0xffffffff;
-    else if (alpha !== 255) throw new Error("the picture cannot be decoded exactly");
+    else if (alpha !== 255) throw new Error("the image cannot be decoded exactly");
   }
 }
