@@ -212,7 +212,7 @@ def test_any_bar_shows_its_own_map_drawn_as_the_runtime_draws_it(open_page: Open
 def test_opacity_slider(open_page: OpenPage, images: list[Path]) -> None:
     page = open_page()
     choose(page, images[0])
-    page.get_by_label("Strength of the heat map").fill("20")
+    page.get_by_label("Opacity of the heat map").fill("20")
     expect(page.locator("#heat")).to_have_css("opacity", "0.2")
 
 

@@ -14,7 +14,7 @@ from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.engines import usable_variants
-from edge_runtime.imaging.formats import refusal_of
+from edge_runtime.imaging.formats import identify_format, refusal_of
 from edge_runtime.imaging.overlay import render_overlay
 from tests.conftest import TINY_BUNDLE, blob_image, encoded
 from tests.webapp.conftest import form
@@ -139,8 +139,8 @@ def test_refusal_of_a_truncated_image(client: FlaskClient, jpeg: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "ICO", "PPM"])
 def test_refusal_of_other_formats(client: FlaskClient, kind: str) -> None:
-    found = refusal(client, **form(encoded(blob_image(48, 48), kind)))
-    assert found == (422, refusal_of(None))
+    data = encoded(blob_image(48, 48), kind)
+    assert refusal(client, **form(data)) == (422, refusal_of(identify_format(data)))
 
 
 def test_refusal_of_too_many_pixels(make_client) -> None:
