@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -86,9 +86,9 @@ class Setting:
         least, above = getattr(self.kind, "ge", None), getattr(self.kind, "gt", None)
         most, below = getattr(self.kind, "le", None), getattr(self.kind, "lt", None)
         if least is not None and most is not None:
-            return f"{words} from {least:g} to {most:g}"
+            return f"{words} from {_number(least)} to {_number(most)}"
         limits = {"of at least": least, "above": above, "of at most": most, "below": below}
-        said = [f"{preposition} {limit:g}" for preposition, limit in limits.items() if limit is not None]
+        said = [f"{preposition} {_number(limit)}" for preposition, limit in limits.items() if limit is not None]
         return " ".join([words, " and ".join(said)]).strip()
 
     def parse(self, text: str) -> Any:
@@ -141,6 +141,14 @@ def given_flags(struct: type[msgspec.Struct], namespace: argparse.Namespace) -> 
     }
 
 
+def parse_settings(
+    parser: argparse.ArgumentParser, struct: type[Struct], arguments: Sequence[str] | None = None
+) -> Struct:
+    """Add the struct's flags to ``parser`` and return the settings that ``arguments`` (or the command line) give."""
+    add_flags(parser, struct)
+    return make_settings(struct, given_flags(struct, parser.parse_args(arguments)))
+
+
 def make_settings(struct: type[Struct], values: dict[str, Any], source: str = "") -> Struct:
     """Return the struct with these values and its defaults for the rest.
 
@@ -189,7 +197,7 @@ def settings_table(struct: type[msgspec.Struct]) -> str:
 
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Setting, *, negatable: bool) -> None:
-    shown = "" if setting.required or setting.default in (None, (), False) else f" (default: {_plain(setting.default)})"
+    shown = "" if setting.required or any(setting.default is one for one in (None, (), False)) else f" (default: {_plain(setting.default)})"
     options: dict[str, Any] = {"help": (setting.description + shown).replace("%", "%%"), "default": argparse.SUPPRESS}
     if isinstance(setting.kind, inspect.BoolType):
         both = negatable or setting.default is True
@@ -227,6 +235,10 @@ def _unwrap(kind: inspect.Type) -> tuple[inspect.Type, str, dict[str, Any]]:
             kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
         else:
             return kind, description, extra
+
+
+def _number(limit: float) -> str:
+    return str(int(limit)) if float(limit).is_integer() else f"{limit:g}"
 
 
 def _plain(default: Any) -> str:

@@ -1,4 +1,4 @@
-"""The one configuration of a training run: its defaults, reading it from TOML, and its checks.
+"""The one configuration of a training run.
 
 Defaults are overridden by a preset (``--preset``), that by a TOML file (``--config``), that by flags. The resolved
 configuration is saved as ``config.json`` in the run's folder.
@@ -6,108 +6,208 @@ configuration is saved as ``config.json`` in the run's folder.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import tomllib
-import typing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
+from edge_runtime.settings import make_settings, read_toml
 
-LOSSES = ("weighted-cross-entropy", "cross-entropy", "focal", "logit-adjusted")
-SAMPLERS = ("shuffle", "balanced")
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-SELECTIONS = ("balanced_accuracy", "macro_f1", "accuracy", "loss", "last")
-FOLD_KINDS = ("lesion", "colour", "site", "confirmation")
-TEACHER_ANSWERS = ("mean", "drawn")
-FIT_SUBSETS = ("train", "train+validation", "all")
+_FOLDER = {"metavar": "FOLDER"}
+_FILE = {"metavar": "FILE"}
+_NAME = {"metavar": "NAME"}
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A field with the text and choices that ``--help`` shows for its flag."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+class TrainingConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides a run's result. Sizes in pixels, shares as fractions, durations in epochs."""
 
-
-@dataclass(frozen=True)
-class TrainingConfiguration:
-    """Everything that decides a run's result. Sizes in pixels, rates as fractions, durations in epochs."""
-
-    data: str | None = _option(None, "data folder (HAM10000, ISIC 2018 or folder per class); none: generated demo set")
-    name: str = _option("latest-run", "name of the run; its folder is RUNS-FOLDER/NAME")
-    runs_folder: str = _option("runs", "where runs are kept")
-    cache_folder: str = _option("data/cache", "where decoded images are kept between runs")
-    seed: int = _option(0, "decides split, order, augmentation and initial weights")
-
-    validation_fraction: float = _option(0.15, "share of the lesions that chooses the best epoch")
-    test_fraction: float = _option(0.15, "share of the lesions that no choice may look at")
-    split: str | None = _option(None, "use this split.csv instead of making a split")
-    split_seed: int = _option(0, "decides the split alone, so that seeds can be compared on one split")
-    folds: int | None = _option(None, "cross-validate: this many folds of what is not test")
-    fold: int | None = _option(None, "with --folds: validate on this fold only (0-based); all of them when not given")
-    fold_by: str = _option(
-        "lesion", "what a fold leaves out: lesions at random, or whole clusters of images", FOLD_KINDS
+    data: Annotated[
+        str | None,
+        Meta(
+            description="data folder (HAM10000, ISIC or one folder per class); none: the generated demo set",
+            extra=_FOLDER,
+        ),
+    ] = None
+    data_licence: Annotated[
+        str | None,
+        Meta(description="licence of the images, for the model card; none: as the data folder states it"),
+    ] = None
+    name: Annotated[str, Meta(description="name of the run; its folder is RUNS-FOLDER/NAME", extra=_NAME)] = (
+        "latest-run"
     )
-    fit_on: str = _option(
-        "train", "subsets to learn from; beyond 'train' the validation metrics are optimistically biased", FIT_SUBSETS
+    runs_folder: Annotated[str, Meta(description="where runs are kept", extra=_FOLDER)] = "runs"
+    cache_folder: Annotated[str, Meta(description="where decoded images are kept between runs", extra=_FOLDER)] = (
+        "data/cache"
     )
-    limit_images: int | None = _option(None, "use only this many images, drawn evenly over the lesions (trials)")
+    seed: Annotated[int, Meta(ge=0, le=2**31, description="decides order, augmentation and initial weights")] = 0
 
-    architecture: str = _option("resnet18", "one of the registered architectures")
-    init: str = _option("imagenet", "'imagenet' (torchvision download), 'none', or a file of weights")
-    dropout: float = _option(0.0, "dropout before the classifier")
-    patient_metadata: bool = _option(False, "also learn from age, sex and site")
-    metadata_dropout: float = _option(0.5, "probability of hiding each of age, sex and site while learning")
+    validation_fraction: Annotated[
+        float, Meta(ge=0.01, le=0.9, description="share of each class's images that chooses the best epoch")
+    ] = 0.15
+    test_fraction: Annotated[
+        float, Meta(ge=0, le=0.9, description="share of each class's images that no choice may depend on")
+    ] = 0.15
+    split: Annotated[str | None, Meta(description="use this split.csv instead of making a split", extra=_FILE)] = None
+    split_seed: Annotated[
+        int, Meta(ge=0, le=2**31, description="decides the split alone, so that seeds can be compared on one split")
+    ] = 0
+    folds: (
+        Annotated[
+            int, Meta(ge=2, le=100, description="cross-validate: this many folds of all images outside the test set")
+        ]
+        | None
+    ) = None
+    fold: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=99,
+                description="with --folds: validate on this fold only, counted from 0; none: all folds in turn",
+            ),
+        ]
+        | None
+    ) = None
+    fold_by: Annotated[
+        Literal["lesion", "colour", "site", "confirmation"],
+        Meta(description="what a fold leaves out: lesions at random, or whole clusters of images"),
+    ] = "lesion"
+    fit_on: Annotated[
+        Literal["train", "train+validation", "all"],
+        Meta(description="subsets to learn from; beyond 'train' the validation metrics are optimistically biased"),
+    ] = "train"
+    limit_images: (
+        Annotated[
+            int,
+            Meta(ge=1, description="use only this many images, in the classes' proportions (for trials)"),
+        ]
+        | None
+    ) = None
 
-    epochs: int = _option(12, "passes over the training images at --image-size")
-    image_size: int = _option(INPUT_SIZE, "side of the training images; smaller is faster")
-    final_epochs: int = _option(0, "further passes at --final-image-size, as the end of the same schedule")
-    final_image_size: int = _option(INPUT_SIZE, "side of the images in the final passes")
-    batch_size: int = _option(32, "images per optimiser step")
-    accumulate: int = _option(1, "split each batch into this many forward passes")
+    architecture: Annotated[str, Meta(description="one of the registered architectures", extra=_NAME)] = "resnet18"
+    init: Annotated[
+        str, Meta(description="'imagenet' (downloaded by torchvision), 'none' (random), or a file of weights")
+    ] = "imagenet"
+    dropout: Annotated[float, Meta(ge=0, le=0.95, description="dropout before the classifier")] = 0.0
+    patient_metadata: Annotated[bool, Meta(description="also learn from age, sex and anatomical site")] = False
+    metadata_dropout: Annotated[
+        float, Meta(ge=0, le=1, description="probability of hiding each of age, sex and site during training")
+    ] = 0.5
 
-    optimizer: str = _option("adamw", "how weights are updated", ("adamw", "sgd"))
-    learning_rate: float = _option(3e-4, "peak rate of the pre-trained layers")
-    new_layer_learning_rate: float = _option(1e-3, "peak rate of layers that start from random weights")
-    layer_decay: float = _option(
-        1.0, "each earlier stage of the backbone learns at this fraction of the next one's rate"
+    epochs: Annotated[int, Meta(ge=0, le=100_000, description="passes over the training images at --image-size")] = 12
+    image_size: Annotated[int, Meta(ge=32, le=4096, description="side of the training images; smaller is faster")] = (
+        INPUT_SIZE
     )
-    weight_decay: float = _option(0.05, "decoupled weight decay; not for biases and normalisation")
-    schedule: str = _option("cosine", "rate after the warm-up: half a cosine to zero, or constant", SCHEDULES)
-    warmup_epochs: float = _option(1.0, "linear warm-up")
-    freeze_epochs: int = _option(0, "first passes in which only new layers learn")
-    gradient_clip: float = _option(5.0, "largest norm of the gradient; 0: no clipping")
-    ema: float = _option(0.0, "decay of the averaged weights per step, e.g. 0.999; 0: no averaging")
-
-    loss: str = _option("weighted-cross-entropy", "what is minimised", LOSSES)
-    class_weight_power: float = _option(0.5, "class weights are inverse frequency to this power (weighted, focal)")
-    label_smoothing: float = _option(0.0, "share of the target spread over all classes")
-    focal_gamma: float = _option(2.0, "focusing of the focal loss (Lin et al. 2017)")
-    logit_adjustment: float = _option(1.0, "tau of logit adjustment (Menon et al. 2021)")
-    sampler: str = _option("shuffle", "'balanced' draws classes by inverse frequency to --sampler-power", SAMPLERS)
-    sampler_power: float = _option(0.5, "0: as they come, 1: every class equally often")
-    augmentation: str = _option("seed", "preset: none, seed (flips, rotations), strong, or extreme")
-    mixup: float = _option(0.0, "alpha of mixup (Zhang et al. 2018); 0: off")
-    cutmix: float = _option(0.0, "alpha of cutmix (Yun et al. 2019); 0: off")
-    mixing_probability: float = _option(0.5, "share of the batches that are mixed, when mixup or cutmix is on")
-
-    teachers: str | None = _option(None, "checkpoints to learn from as well, separated by commas")
-    teacher_answers: str = _option(
-        "mean", "'drawn': one teacher and one of eight views a batch, as good in the mean and faster", TEACHER_ANSWERS
+    final_epochs: Annotated[
+        int, Meta(ge=0, le=100_000, description="further passes at --final-image-size, as the end of the same schedule")
+    ] = 0
+    final_image_size: Annotated[int, Meta(ge=32, le=4096, description="side of the images in the final passes")] = (
+        INPUT_SIZE
     )
-    distillation_weight: float = _option(0.7, "share of the teachers' answers in the loss")
-    distillation_temperature: float = _option(2.0, "softening of the answers in distillation")
+    batch_size: Annotated[int, Meta(ge=2, le=65_536, description="images per optimiser step")] = 32
+    accumulate: Annotated[
+        int, Meta(ge=1, le=65_536, description="split each batch into this many forward passes (saves memory)")
+    ] = 1
 
-    select: str = _option("balanced_accuracy", "validation figure that chooses best.pt", SELECTIONS)
-    patience: int = _option(0, "stop after this many epochs without a better figure; 0: never")
-    precision: str = _option("auto", "arithmetic; auto: bf16 where the processor has it", PRECISIONS)
-    device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps")
-    threads: int | None = _option(None, "processor threads; default: torch's choice")
-    save_every_steps: int = _option(0, "also save last.pt every so many steps; 0: at the end of epochs")
-    tensorboard: bool = _option(True, "write TensorBoard event files")
+    optimizer: Annotated[Literal["adamw", "sgd"], Meta(description="optimiser")] = "adamw"
+    learning_rate: Annotated[float, Meta(ge=0, le=100, description="peak learning rate of the pre-trained layers")] = (
+        3e-4
+    )
+    new_layer_learning_rate: Annotated[
+        float, Meta(ge=0, le=100, description="peak learning rate of layers that start from random weights")
+    ] = 1e-3
+    layer_decay: Annotated[
+        float,
+        Meta(
+            ge=0.01,
+            le=1,
+            description="each earlier stage of the backbone learns at this fraction of the next one's learning rate",
+        ),
+    ] = 1.0
+    weight_decay: Annotated[
+        float, Meta(ge=0, le=10, description="decoupled weight decay; not for biases and normalisation layers")
+    ] = 0.05
+    schedule: Annotated[
+        Literal["cosine", "constant"],
+        Meta(description="learning rate after the warm-up: half a cosine down to zero, or constant"),
+    ] = "cosine"
+    warmup_epochs: Annotated[float, Meta(ge=0, le=100_000, description="length of the linear warm-up")] = 1.0
+    freeze_epochs: Annotated[int, Meta(ge=0, le=100_000, description="first epochs in which only new layers learn")] = 0
+    gradient_clip: Annotated[float, Meta(ge=0, description="largest norm of the gradient; 0: no clipping")] = 5.0
+    ema: Annotated[
+        float,
+        Meta(ge=0, le=0.999999, description="decay per step of the averaged weights, e.g. 0.999; 0: no averaging"),
+    ] = 0.0
+
+    loss: Annotated[
+        Literal["weighted-cross-entropy", "cross-entropy", "focal", "logit-adjusted"],
+        Meta(description="loss function"),
+    ] = "weighted-cross-entropy"
+    class_weight_power: Annotated[
+        float,
+        Meta(ge=0, le=2, description="class weights are inverse frequency to this power (weighted and focal loss)"),
+    ] = 0.5
+    label_smoothing: Annotated[float, Meta(ge=0, le=0.9, description="share of the target spread over all classes")] = (
+        0.0
+    )
+    focal_gamma: Annotated[
+        float, Meta(ge=0, le=10, description="focusing parameter of the focal loss (Lin et al. 2017)")
+    ] = 2.0
+    logit_adjustment: Annotated[float, Meta(ge=0, le=10, description="tau of logit adjustment (Menon et al. 2021)")] = (
+        1.0
+    )
+    sampler: Annotated[
+        Literal["shuffle", "balanced"],
+        Meta(description="'balanced' samples classes by inverse frequency to --sampler-power"),
+    ] = "shuffle"
+    sampler_power: Annotated[
+        float, Meta(ge=0, le=1, description="0: classes as they occur, 1: every class equally often")
+    ] = 0.5
+    augmentation: Annotated[
+        Literal["none", "seed", "strong", "extreme"],
+        Meta(description="augmentation preset ('seed': flips and rotations)"),
+    ] = "seed"
+    mixup: Annotated[float, Meta(ge=0, le=100, description="alpha of mixup (Zhang et al. 2018); 0: off")] = 0.0
+    cutmix: Annotated[float, Meta(ge=0, le=100, description="alpha of CutMix (Yun et al. 2019); 0: off")] = 0.0
+    mixing_probability: Annotated[
+        float, Meta(ge=0, le=1, description="share of the batches that are mixed when mixup or CutMix is on")
+    ] = 0.5
+
+    teachers: Annotated[
+        str | None, Meta(description="checkpoints to distil from, separated by commas", extra={"metavar": "FILES"})
+    ] = None
+    teacher_predictions: Annotated[
+        Literal["mean", "sampled"],
+        Meta(description="'sampled': one teacher and one of eight views per batch; unbiased, and faster than the mean"),
+    ] = "mean"
+    distillation_weight: Annotated[
+        float, Meta(ge=0, le=1, description="share of the loss that is distillation from the teachers")
+    ] = 0.7
+    distillation_temperature: Annotated[
+        float, Meta(ge=0.1, le=100, description="temperature that softens predictions in distillation")
+    ] = 2.0
+
+    select: Annotated[
+        Literal["balanced_accuracy", "macro_f1", "accuracy", "loss", "last"],
+        Meta(description="validation metric that chooses best.pt"),
+    ] = "balanced_accuracy"
+    patience: Annotated[
+        int, Meta(ge=0, le=100_000, description="stop after this many epochs without improvement; 0: never")
+    ] = 0
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Meta(description="numeric precision; auto: bf16 where the hardware has it"),
+    ] = "auto"
+    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:1 or mps", extra=_NAME)] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024, description="CPU threads; none: torch's choice")] | None = None
+    save_every_steps: Annotated[
+        int, Meta(ge=0, description="also save last.pt every so many steps; 0: only after each epoch")
+    ] = 0
+    tensorboard: Annotated[bool, Meta(description="write TensorBoard event files")] = True
 
     @property
     def total_epochs(self) -> int:
@@ -137,6 +237,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+_FORMER_NAMES = {"teacher_answers": "teacher_predictions"}
+_FORMER_VALUES = {("teacher_predictions", "drawn"): "sampled"}
+
 
 def resolve_configuration(
     preset: str | None = None, file: Path | None = None, overrides: dict[str, Any] | None = None
@@ -148,118 +251,36 @@ def resolve_configuration(
             raise DataError(f"--preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
         values |= PRESETS[preset]
     if file is not None:
-        values |= _read_toml(file)
-    values |= overrides or {}
-    configuration = TrainingConfiguration(**values)
-    check_configuration(configuration)
+        from_file = read_toml(file)
+        make_settings(TrainingConfiguration, from_file, str(file))  # so that a message names the file
+        values |= from_file
+    configuration = make_settings(TrainingConfiguration, values | (overrides or {}))
+    _check_combinations(configuration)
     return configuration
 
 
 def configuration_from_dict(values: dict[str, Any], source: str) -> TrainingConfiguration:
-    """Rebuild a saved configuration; ``source`` names where it came from in messages."""
-    names = {option.name for option in dataclasses.fields(TrainingConfiguration)}
-    for key in values:
-        if key not in names:
-            raise DataError(f"{source}: unknown key {key!r}")
-    return TrainingConfiguration(**values)
+    """Rebuild a saved configuration, also one with former names; ``source`` names where it came from in messages.
+
+    Raises :class:`DataError`.
+    """
+    renamed = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    current = {
+        name: _FORMER_VALUES.get((name, value), value) if isinstance(value, str) else value
+        for name, value in renamed.items()
+    }
+    return make_settings(TrainingConfiguration, current, source)
 
 
 def configuration_to_json(configuration: TrainingConfiguration) -> str:
     """The resolved configuration as it is saved beside what it produced."""
-    return json.dumps(dataclasses.asdict(configuration), indent=2) + "\n"
+    return json.dumps(msgspec.structs.asdict(configuration), indent=2) + "\n"
 
 
-def check_configuration(configuration: TrainingConfiguration) -> None:
-    """Refuse values no run can use. Raises :class:`DataError` naming the option, what it may be and what it is."""
-    hints = typing.get_type_hints(TrainingConfiguration)
-    for option in dataclasses.fields(configuration):
-        value, choices = getattr(configuration, option.name), option.metadata["choices"]
-        flag = "--" + option.name.replace("_", "-")
-        if not _has_type(value, hints[option.name]):
-            raise DataError(f"{flag}: expected {_type_name(hints[option.name])}, found {value!r}")
-        if choices and value not in choices:
-            raise DataError(f"{flag}: expected one of {', '.join(choices)}, found {value!r}")
-    for name, (low, high) in _RANGES.items():
-        value = getattr(configuration, name)
-        if value is not None and not low <= value <= high:
-            flag = "--" + name.replace("_", "-")
-            raise DataError(f"{flag}: expected {low:g} to {high:g}, found {value!r}")
-    if configuration.fold is not None and (configuration.folds is None or configuration.fold >= configuration.folds):
-        raise DataError(f"--fold: expected a number below --folds ({configuration.folds}), found {configuration.fold}")
-    if configuration.accumulate > configuration.batch_size:
-        limit = configuration.batch_size
+def _check_combinations(configuration: TrainingConfiguration) -> None:
+    """Refuse settings that are in range, but not beside each other. Raises :class:`DataError`."""
+    folds, fold, limit = configuration.folds, configuration.fold, configuration.batch_size
+    if fold is not None and (folds is None or fold >= folds):
+        raise DataError(f"--fold: expected a number below --folds ({folds}), found {fold}")
+    if configuration.accumulate > limit:
         raise DataError(f"--accumulate: expected at most --batch-size ({limit}), found {configuration.accumulate}")
-
-
-_HUGE = 10**9
-_RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31),
-    "split_seed": (0, 2**31),
-    "validation_fraction": (0.01, 0.9),
-    "test_fraction": (0, 0.9),
-    "folds": (2, 100),
-    "fold": (0, 99),
-    "limit_images": (1, _HUGE),
-    "dropout": (0, 0.95),
-    "metadata_dropout": (0, 1),
-    "epochs": (0, 100_000),
-    "final_epochs": (0, 100_000),
-    "image_size": (32, 4096),
-    "final_image_size": (32, 4096),
-    "batch_size": (2, 65_536),
-    "accumulate": (1, 65_536),
-    "learning_rate": (0, 100),
-    "new_layer_learning_rate": (0, 100),
-    "layer_decay": (0.01, 1),
-    "weight_decay": (0, 10),
-    "warmup_epochs": (0, 100_000),
-    "freeze_epochs": (0, 100_000),
-    "gradient_clip": (0, _HUGE),
-    "ema": (0, 0.999999),
-    "class_weight_power": (0, 2),
-    "label_smoothing": (0, 0.9),
-    "focal_gamma": (0, 10),
-    "logit_adjustment": (0, 10),
-    "sampler_power": (0, 1),
-    "mixup": (0, 100),
-    "cutmix": (0, 100),
-    "mixing_probability": (0, 1),
-    "distillation_weight": (0, 1),
-    "distillation_temperature": (0.1, 100),
-    "patience": (0, 100_000),
-    "threads": (1, 1024),
-    "save_every_steps": (0, _HUGE),
-}
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: expected TOML: {error}") from None
-    names = {option.name for option in dataclasses.fields(TrainingConfiguration)}
-    resolved = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in resolved:
-        if key not in names:
-            raise DataError(f"{file}: unknown key {key!r}")
-    return {key: float(value) if type(value) is int and _wants_float(key) else value for key, value in resolved.items()}
-
-
-def _wants_float(name: str) -> bool:
-    return typing.get_type_hints(TrainingConfiguration)[name] is float
-
-
-def _has_type(value: Any, hint: Any) -> bool:
-    accepted = typing.get_args(hint) or (hint,)
-    if isinstance(value, bool):
-        return bool in accepted
-    if isinstance(value, int) and float in accepted:
-        return True
-    return isinstance(value, tuple(accepted))
-
-
-def _type_name(hint: Any) -> str:
-    names = [kind.__name__ for kind in (typing.get_args(hint) or (hint,)) if kind is not type(None)]
-    return {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}[names[0]]

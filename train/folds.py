@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from edge_runtime.bundle.classes import CLASS_CODES
@@ -62,7 +63,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
         write_text_atomically(folder / "config.json", configuration_to_json(configuration))
     rows, answers = [], []
     for fold in range(configuration.folds or 1):
-        one = dataclasses.replace(configuration, name=f"{configuration.name}/fold-{fold}", fold=fold)
+        one = msgspec.structs.replace(configuration, name=f"{configuration.name}/fold-{fold}", fold=fold)
         print(f"fold {fold + 1} of {configuration.folds}", flush=True)
         train_run(one, resume=resume and (one.run_folder / "last.pt").is_file())
         figures, answered = judge_fold(one)

@@ -65,7 +65,7 @@ def _make_checkpoint(learner: Learner, data: PreparedData, progress: Progress) -
         classes=CLASS_CODES,
         state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.deployed.state_dict().items()},
         input_size=INPUT_SIZE,
-        config=dataclasses.asdict(learner.configuration),
+        config=msgspec.structs.asdict(learner.configuration),
         epoch=progress.epoch,
         metrics={name: float(value) for name, value in row.items()},
         split_hash=data.split.hash,

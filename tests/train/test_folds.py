@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -100,7 +101,7 @@ def test_two_workers_validate_like_one(quick: Quick, tmp_path: Path) -> None:
 def as_flags(configuration: TrainingConfiguration) -> list[str]:
     default = TrainingConfiguration()
     flags = []
-    for name, value in vars(configuration).items():
+    for name, value in msgspec.structs.asdict(configuration).items():
         if value != getattr(default, name):
             flag = "--" + name.replace("_", "-")
             if isinstance(value, bool):

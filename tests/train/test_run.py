@@ -51,6 +51,7 @@ def test_command_line_writes_the_run(
     checkpoint = load_checkpoint(folder / "best.pt")
     assert checkpoint.split_hash == read_split(folder / "split.csv").hash
     assert not checkpoint.demo
+    assert checkpoint.licence == "unknown", "the data set states none"
     assert list((folder / "tensorboard").glob("events.*"))
 
 
@@ -193,8 +194,8 @@ def test_hidden_metadata_goes_in_whole_groups(tiny_ham10000: Path) -> None:
     assert 0.4 < float((hidden[:, 3] == 0).float().mean()) < 0.6
 
 
-@pytest.mark.parametrize("answers", ["mean", "drawn"])
-def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path, answers: str) -> None:
+@pytest.mark.parametrize("predictions", ["mean", "sampled"])
+def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path, predictions: str) -> None:
     rates = {"learning_rate": 0.02, "new_layer_learning_rate": 0.02, "epochs": 8, "warmup_epochs": 0.0}
     train_run(quick(runs_folder=str(tmp_path), name="teacher", **rates))
     teacher = str(tmp_path / "teacher" / "best.pt")
@@ -203,8 +204,8 @@ def test_distillation_follows_the_teacher(quick: Quick, tmp_path: Path, answers:
             runs_folder=str(tmp_path),
             name="pupil",
             teachers=f"{teacher}, {teacher}",
-            teacher_answers=answers,
-            distillation_weight=1.0,  # nothing but the teachers' answers
+            teacher_predictions=predictions,
+            distillation_weight=1.0,  # nothing but the teachers' predictions
             **(rates | {"seed": 1}),
         )
     )
@@ -231,4 +232,5 @@ def test_demo_is_marked(quick: Quick, tiny_ham10000: Path, tmp_path: Path) -> No
     train_run(configuration)
     checkpoint = load_checkpoint(configuration.run_folder / "best.pt")
     assert checkpoint.demo
+    assert checkpoint.licence == "generated images, no restriction"
     assert "demo" in checkpoint.data_name

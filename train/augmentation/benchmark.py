@@ -9,20 +9,22 @@ its side, so it has less to do.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, parse_settings
 from train.augmentation.batch import augment
 from train.augmentation.strengths import Augmentation, find_preset
 
@@ -53,7 +55,7 @@ def torchvision_pipeline(preset: Augmentation, size: int) -> transforms.Compose:
 
 
 def milliseconds(work: Callable[[], Tensor], rounds: int) -> float:
-    """Return the median processor time of a call, over all threads: what is taken from the network."""
+    """Return the median CPU time of a call over all threads: what the network does not get."""
     work()
     times = []
     for _ in range(rounds):
@@ -63,18 +65,22 @@ def milliseconds(work: Callable[[], Tensor], rounds: int) -> float:
     return 1e3 * float(np.median(times))
 
 
+class BenchmarkOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.augmentation.benchmark``."""
+
+    batch_size: Annotated[int, Meta(ge=1, description="images per batch")] = 32
+    image_size: Annotated[int, Meta(ge=32, le=4096, description="side of the augmented images")] = INPUT_SIZE
+    rounds: Annotated[int, Meta(ge=1, description="measured batches; medians are printed")] = 15
+    threads: Annotated[int, Meta(ge=1, le=1024, description="CPU threads")] = 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print one line for each preset; returns the exit status."""
     parser = OneLineParser(
         prog="python -m train.augmentation.benchmark",
         description="Time of augmenting a batch: this project's tensors against torchvision's transforms.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="images in a batch")
-    parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help="side of the augmented images")
-    parser.add_argument("--rounds", type=int, default=15, help="measured batches; medians are printed")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
-    flags = parser.parse_args(arguments)
+    flags = parse_settings(parser, BenchmarkOptions, arguments)
     torch.set_num_threads(flags.threads)
     shape = (flags.batch_size, INPUT_SIZE, INPUT_SIZE, 3)
     batch_nhwc = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
@@ -85,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         pipeline = torchvision_pipeline(preset, flags.image_size)
         own = milliseconds(lambda one=preset: augment(batch_nhwc, flags.image_size, one, generator), flags.rounds)  # type: ignore[misc]
         theirs = milliseconds(lambda one=pipeline: torch.stack([one(image) for image in batch_nchw]), flags.rounds)  # type: ignore[misc]
-        times = f"{own:.0f} ms of processor time a batch, torchvision {theirs:.0f} ms"
+        times = f"{own:.0f} ms of CPU time per batch, torchvision {theirs:.0f} ms"
         print(f"{name}: {times} ({theirs / own:.1f} times as long)")
     return 0
 

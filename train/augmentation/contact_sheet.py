@@ -5,22 +5,24 @@ python -m train.augmentation.contact_sheet --data data/ham10000 --augmentation s
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 from PIL import Image
 from torchvision.utils import make_grid
 
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE, load_image_hwc
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, make_settings, parse_settings
 from train.augmentation.batch import augment
 from train.augmentation.mixing import mix_batch, soft_targets
 from train.augmentation.strengths import PRESETS, find_preset
-from train.configuration import TrainingConfiguration, check_configuration
+from train.configuration import TrainingConfiguration
 from train.data.folder import load_records
 from train.data.prepare import write_demo_data
 from train.files import replacing
@@ -46,24 +48,32 @@ def draw_contact_sheet(
     return Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
 
 
+class SheetOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.augmentation.contact_sheet``."""
+
+    data: Annotated[
+        Path | None, Meta(description="data folder; none: the generated demo set", extra={"metavar": "FOLDER"})
+    ] = None
+    augmentation: Annotated[str, Meta(description=", ".join(PRESETS), extra={"metavar": "PRESET"})] = "strong"
+    mixup: Annotated[float, Meta(ge=0, le=100, description="alpha of mixup; 0: off")] = 0.0
+    cutmix: Annotated[float, Meta(ge=0, le=100, description="alpha of CutMix; 0: off")] = 0.0
+    rows: Annotated[int, Meta(ge=1, le=1000, description="images, one of each class first")] = 7
+    seed: Annotated[int, Meta(ge=0, description="another seed gives other versions")] = 0
+    output: Annotated[Path, Meta(description="PNG file to write", extra={"metavar": "FILE"})] = Path(
+        "contact-sheet.png"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the sheet; returns the exit status."""
     parser = OneLineParser(prog="python -m train.augmentation.contact_sheet", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="data folder (default: generated demo images)")
-    parser.add_argument("--augmentation", default="strong", help=f"{', '.join(PRESETS)} (default: strong)")
-    parser.add_argument("--mixup", type=float, default=0.0, help="alpha of mixup (default: 0)")
-    parser.add_argument("--cutmix", type=float, default=0.0, help="alpha of cutmix (default: 0)")
-    parser.add_argument("--rows", type=int, default=7, help="images, one of each class first (default: 7)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other versions (default: 0)")
-    parser.add_argument("--output", type=Path, default=Path("contact-sheet.png"), help="default: contact-sheet.png")
-    flags = parser.parse_args(arguments)
-    configuration = TrainingConfiguration(augmentation=flags.augmentation, mixup=flags.mixup, cutmix=flags.cutmix)
-    configuration = dataclasses.replace(configuration, mixing_probability=1.0)
-    check_configuration(configuration)
+    flags = parse_settings(parser, SheetOptions, arguments)
+    settings = {"augmentation": flags.augmentation, "mixup": flags.mixup, "cutmix": flags.cutmix}
+    configuration = make_settings(TrainingConfiguration, {**settings, "mixing_probability": 1.0})
     records = load_records(flags.data or write_demo_data())
     first = {record.label: record for record in reversed(records)}
     chosen = [first[label] for label in sorted(first)] + [one for one in records if one is not first[one.label]]
-    images = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: max(1, flags.rows)]])
+    images = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: flags.rows]])
     sheet = draw_contact_sheet(images, configuration, seed=flags.seed)
     with replacing(flags.output) as temporary:
         sheet.save(temporary, format="PNG")

@@ -16,17 +16,20 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import pooch
+from msgspec import Meta
 
 from edge_runtime.errors import DataError, run_command_line
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, parse_settings
 from train.data.folder import read_data_folder
 from train.data.resumable import ResumingDownloader
 from train.files import write_text_atomically
 
 BASE_URL = "https://isic-challenge-data.s3.amazonaws.com/2018"
-LICENCE = """HAM10000 is licensed CC BY-NC 4.0: non-commercial use with attribution.
+LICENCE = """CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial use with attribution.
 Cite: Tschandl, Rosendahl, Kittler: The HAM10000 dataset, Scientific Data 5:180161 (2018), and
 Codella et al.: Skin lesion analysis toward melanoma detection 2018, arXiv:1902.03368."""
 DISK = "About 3.1 GB are downloaded, and up to 6 GB of disk are taken while they are unpacked, 3.1 GB afterwards."
@@ -57,6 +60,7 @@ def download(
 ) -> Path:
     """Download and unpack all ``sources`` below ``output``; returns it. Raises :class:`DataError`."""
     output.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(output / "LICENSE", LICENCE + "\n")
     record = output / "sources.json"
     sums: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     for source in sources:
@@ -109,6 +113,14 @@ def unpack(archive: Path, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+class DownloadOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.data.download``."""
+
+    output: Annotated[Path, Meta(description="folder to write", extra={"metavar": "FOLDER"})] = Path("data/isic2018")
+    base_url: Annotated[str, Meta(description="where the files are; for a mirror", extra={"metavar": "URL"})] = BASE_URL
+    keep_archives: Annotated[bool, Meta(description="do not remove the archives after unpacking")] = False
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Download, unpack, and read the result once; returns the exit status."""
     parser = OneLineParser(
@@ -117,10 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"{LICENCE}\n{DISK}\nexample: python -m train.data.download --output data/isic2018",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, default=Path("data/isic2018"), help="default: data/isic2018")
-    parser.add_argument("--base-url", default=BASE_URL, help=f"a mirror (default: {BASE_URL})")
-    parser.add_argument("--keep-archives", action="store_true", help="do not remove the archives after unpacking")
-    flags = parser.parse_args(arguments)
+    flags = parse_settings(parser, DownloadOptions, arguments)
     print(f"{LICENCE}\n{DISK}", flush=True)
     free = shutil.disk_usage(next(one for one in (flags.output, *flags.output.resolve().parents) if one.exists())).free
     if free < NEEDED_BYTES and not flags.output.exists():

@@ -13,12 +13,16 @@ from train.data.records import LesionRecord
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set as found: its layout's name, the images that exist, and the ids whose image is missing."""
+    """A data set as found: its layout's name, the images that exist, and the ids whose image is missing.
+
+    ``licences`` are those that its table gives for single images.
+    """
 
     folder: Path
     layout: str
     records: tuple[LesionRecord, ...]
     missing: tuple[str, ...]
+    licences: tuple[str, ...] = ()
 
 
 def load_records(folder: Path) -> list[LesionRecord]:

@@ -17,14 +17,13 @@ from train.data.cache import ImageCache, open_cache
 from train.data.cluster_folds import make_cluster_folds
 from train.data.dataset import LesionDataset, make_metadata_spec
 from train.data.folder import DataFolder, read_data_folder
+from train.data.licence import data_licence
 from train.data.records import LesionRecord
 from train.data.report import DataReport, report_data
 from train.data.split import Split, check_split, make_folds, make_split, read_split
 from train.demo.marker import is_demo
 
 DEMO_FOLDER = Path("data/demo")
-HAM10000_LICENCE = "CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial research"
-DEMO_LICENCE = "generated images, no restriction"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
         folder=folder,
         name="generated phantoms (demo)" if demo else f"{found.layout}, {folder.name}",
         demo=demo,
-        licence=DEMO_LICENCE if demo else HAM10000_LICENCE,
+        licence=data_licence(folder, configuration.data_licence, found.licences),
         records=records,
         cache=cache,
         split=split,
@@ -96,7 +95,7 @@ def same_pairs(report: DataReport) -> list[tuple[str, str]]:
 
 
 def _limit(found: DataFolder, limit: int | None) -> DataFolder:
-    """Keep ``limit`` images, evenly over the classes."""
+    """Keep ``limit`` images, evenly spaced in the order of classes, so that each class keeps its share."""
     if limit is None or limit >= len(found.records):
         return found
     by_class = sorted(found.records, key=lambda record: (record.label, record.image_id))

@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, parse_settings
 from train.configuration import TrainingConfiguration
 from train.data.cache import ImageCache, open_cache
 from train.data.duplicates import find_near_duplicates
@@ -101,6 +104,16 @@ def describe(report: DataReport) -> str:
     return "\n".join(lines)
 
 
+class ReportOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.data.report``."""
+
+    data: Annotated[Path, Meta(description="data folder", extra={"metavar": "FOLDER"})]
+    cache_folder: Annotated[
+        Path, Meta(description="where decoded images are kept between runs", extra={"metavar": "FOLDER"})
+    ] = Path(TrainingConfiguration().cache_folder)
+    json: Annotated[bool, Meta(description="print one JSON object, with all image ids")] = False
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the report of a data folder; returns the exit status."""
     parser = OneLineParser(
@@ -108,15 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Count images and lesions, and list what is missing, unreadable, equal or nearly equal by name.",
         epilog="example: python -m train.data.report --data data/isic2018",
     )
-    parser.add_argument("--data", type=Path, required=True, help="data folder")
-    parser.add_argument(
-        "--cache-folder",
-        type=Path,
-        default=Path(TrainingConfiguration.cache_folder),
-        help=f"where decoded images are kept (default: {TrainingConfiguration.cache_folder})",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, with all names")
-    flags = parser.parse_args(arguments)
+    flags = parse_settings(parser, ReportOptions, arguments)
     found = read_data_folder(flags.data)
     report = report_data(found, open_cache(found.records, INPUT_SIZE, flags.cache_folder))
     print(json.dumps(report.to_json()) if flags.json else describe(report))

@@ -9,7 +9,6 @@ which other code recognises it.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import shutil
@@ -18,14 +17,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import DataError, run_command_line
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, parse_settings
 from train.demo.lesions import draw_lesion
 from train.demo.marker import DEMO_MARKER
 from train.demo.patients import Patient, draw_patient
@@ -148,20 +150,28 @@ def _marker_text(lesions: int, seed: int) -> str:
     )
 
 
-def main() -> int:
-    """Write a demo set."""
-    parser = OneLineParser(
+class DemoOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.demo.dataset``."""
+
+    output: Annotated[Path, Meta(description="folder to write", extra={"metavar": "FOLDER"})] = Path("data/demo")
+    lesions: Annotated[
+        int, Meta(ge=len(CLASS_CODES), description="number of lesions; some get two or three images")
+    ] = DEFAULT_LESIONS
+    seed: Annotated[int, Meta(ge=0, description="the same seed gives the same images")] = 0
+
+
+def make_parser() -> OneLineParser:
+    """The parser, before its flags are added."""
+    return OneLineParser(
         prog="python -m train.demo.dataset",
         description="Draw a demo set of phantoms in the HAM10000 layout.",
         epilog="example: python -m train.demo.dataset --output data/demo --lesions 700",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, default=Path("data/demo"), help="folder to write")
-    parser.add_argument(
-        "--lesions", type=int, default=DEFAULT_LESIONS, help="number of lesions, some with 2 or 3 images"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images")
-    options = parser.parse_args()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a demo set; returns the exit status."""
+    options = parse_settings(make_parser(), DemoOptions, arguments)
     folder = write_demo_dataset(options.output, options.lesions, options.seed)
     images = sum(1 for _ in folder.glob("*/*.jpg"))
     print(f"{folder}: {images} images of {options.lesions} lesions, {len(CLASS_CODES)} classes (demo phantoms)")

@@ -10,7 +10,6 @@ machine. The ratio of a turn is the loop's images per second over the bare pass'
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import resource
 import subprocess
@@ -18,17 +17,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
-from edge_runtime.settings import OneLineParser
+from edge_runtime.settings import OneLineParser, make_settings, parse_settings
 from train.augmentation.batch import resize_batch
 from train.augmentation.mixing import soft_targets
-from train.configuration import TrainingConfiguration, check_configuration
+from train.configuration import TrainingConfiguration
 from train.data.cache import ImageCache
 from train.data.dataset import Batch, LesionDataset, epoch_batches, make_loader
 from train.data.records import LesionRecord
@@ -140,45 +141,51 @@ def _measure_growth(arguments: list[str]) -> list[dict[str, Any]]:
     return results
 
 
+_SHARED = ("architecture", "augmentation", "image_size", "batch_size", "ema", "precision", "threads", "cache_folder")
+"""Settings that mean here what they mean to a training run."""
+
+
+class BenchmarkOptions(msgspec.Struct, frozen=True):
+    """Flags of ``python -m train.learning.benchmark``."""
+
+    architecture: Annotated[str, Meta(description="one of the registered architectures")] = "resnet18"
+    augmentation: Annotated[str, Meta(description="augmentation preset")] = "seed"
+    image_size: Annotated[int, Meta(ge=32, le=4096, description="side of the training images")] = INPUT_SIZE
+    batch_size: Annotated[int, Meta(ge=2, le=65_536, description="images per optimiser step")] = 32
+    ema: Annotated[float, Meta(ge=0, le=0.999999, description="decay of the averaged weights; 0: no averaging")] = 0.0
+    precision: Annotated[str, Meta(description="numeric precision")] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024, description="CPU threads; none: torch's choice")] | None = None
+    rounds: Annotated[int, Meta(ge=1, description="rounds, in each of which both are measured")] = 7
+    steps: Annotated[int, Meta(ge=1, description="steps per round")] = 4
+    images: (
+        Annotated[int, Meta(ge=1, description=f"generated images; none: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}")]
+        | None
+    ) = None
+    cache_folder: Annotated[
+        str, Meta(description="where the generated images are kept", extra={"metavar": "FOLDER"})
+    ] = "data/cache"
+    json: Annotated[bool, Meta(description="print one JSON object")] = False
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print the figures; returns the exit status."""
+    """Print the measurements; returns the exit status."""
     parser = OneLineParser(
         prog="python -m train.learning.benchmark",
         description="Images per second of the training loop against the bare forward and backward pass.",
         epilog="example: python -m train.learning.benchmark --image-size 160 --augmentation strong",
     )
-    parser.add_argument("--architecture", default="resnet18", help="default: resnet18")
-    parser.add_argument("--augmentation", default="seed", help="preset (default: seed)")
-    parser.add_argument("--image-size", type=int, default=INPUT_SIZE, help=f"default: {INPUT_SIZE}")
-    parser.add_argument("--batch-size", type=int, default=32, help="default: 32")
-    parser.add_argument("--ema", type=float, default=0.0, help="decay of averaged weights, default: 0, none")
-    parser.add_argument("--precision", default="auto", help="default: auto")
-    parser.add_argument("--threads", type=int, help="processor threads, default: torch's choice")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of both, default: 7")
-    parser.add_argument("--steps", type=int, default=4, help="steps a turn, default: 4")
-    parser.add_argument(
-        "--images", type=int, help=f"made-up images; default: {GROWTH_SIZES[0]}, then {GROWTH_SIZES[1]}"
-    )
-    parser.add_argument(
-        "--cache-folder",
-        type=Path,
-        default=Path(TrainingConfiguration.cache_folder),
-        help=f"where the made-up images are kept (default: {TrainingConfiguration.cache_folder})",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    flags = parser.parse_args(arguments)
-    names = {option.name for option in dataclasses.fields(TrainingConfiguration)}
-    options = {name: value for name, value in vars(flags).items() if name in names}
-    options |= {"cache_folder": str(flags.cache_folder), "init": "none"}
-    configuration = TrainingConfiguration(**options)
-    check_configuration(configuration)
+    flags = parse_settings(parser, BenchmarkOptions, arguments)
+    shared = {name: getattr(flags, name) for name in _SHARED}
+    configuration = make_settings(TrainingConfiguration, {**shared, "init": "none"})
     if configuration.threads is not None:
         torch.set_num_threads(configuration.threads)
     if flags.images is None:
         given = [one for one in (arguments if arguments is not None else sys.argv[1:]) if one != "--json"]
         results = _measure_growth(given)
     else:
-        results = [measure(configuration, made_up_dataset(flags.images, flags.cache_folder), flags.rounds, flags.steps)]
+        results = [
+            measure(configuration, made_up_dataset(flags.images, Path(flags.cache_folder)), flags.rounds, flags.steps)
+        ]
     if flags.json:
         print(json.dumps(results if flags.images is None else results[0]))
         return 0

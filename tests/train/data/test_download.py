@@ -18,6 +18,7 @@ import train.data.download
 from edge_runtime.errors import DataError
 from train.data.download import Source, download, fetch, unpack
 from train.data.folder import read_data_folder
+from train.data.licence import data_licence
 
 PAYLOAD = bytes(range(256)) * 4096  # a megabyte
 
@@ -190,6 +191,7 @@ def test_command_line_says_licence_and_disk(
     output = capsys.readouterr().out
     assert "CC BY-NC 4.0" in output
     assert "6 GB of disk" in output
+    assert data_licence(tmp_path / "isic", None, ()).startswith("CC BY-NC 4.0")
     assert "2 images, 0 missing" in output
 
 
