@@ -197,7 +197,8 @@ def settings_table(struct: type[msgspec.Struct]) -> str:
 
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Setting, *, negatable: bool) -> None:
-    shown = "" if setting.required or any(setting.default is one for one in (None, (), False)) else f" (default: {_plain(setting.default)})"
+    unsaid = setting.required or setting.default is False or setting.default in (None, ())  # zero is said
+    shown = "" if unsaid else f" (default: {_plain(setting.default)})"
     options: dict[str, Any] = {"help": (setting.description + shown).replace("%", "%%"), "default": argparse.SUPPRESS}
     if isinstance(setting.kind, inspect.BoolType):
         both = negatable or setting.default is True
