@@ -102,7 +102,11 @@ BAD = {
         ["--init", "{data}/other.pt"],
         "error: {data}/other.pt: expected classes akiec bcc bkl df mel nv vasc, found nevus melanoma",
     ),
-    "wrong flag": (lambda data: None, ["--epochs", "many"], "error: argument --epochs: expected a whole number from 0 to 100000, found many "),
+    "wrong flag": (
+        lambda data: None,
+        ["--epochs", "many"],
+        "error: argument --epochs: expected a whole number from 0 to 100000, found many ",
+    ),
 }
 
 
