@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_runtime.bundle.patient import PatientMetadata
+    from edge_runtime.vocabulary import Verdict
 
 __all__ = ["DEMO_WARNING", "Classifier", "Prediction", "calibrated_probabilities"]
 
@@ -272,7 +273,7 @@ class Classifier:
         scores = outputs.get("outlier_score")
         return None if scores is None else float(scores.reshape(-1)[index])
 
-    def _verdict(self, confidence: float, outlier_score: float | None) -> tuple[str, tuple[str, ...]]:
+    def _verdict(self, confidence: float, outlier_score: float | None) -> tuple[Verdict, tuple[str, ...]]:
         thresholds = self.manifest.thresholds
         limit = thresholds.not_lesion_above
         if limit is not None and outlier_score is not None and not outlier_score <= limit:  # also when it is NaN
@@ -290,7 +291,9 @@ class Classifier:
                 self._explain = self._module.load_graph(self._explain_data, 1, self.replicas)
         class_weights = np.zeros((len(codes), len(CLASS_CODES)), dtype=np.float32)
         class_weights[range(len(codes)), [CLASS_CODES.index(code) for code in codes]] = 1.0
-        maps = self._explain({**head_inputs, "class_weights": class_weights})["class_activation_map"]
+        maps: NDArray[np.float32] = self._explain({**head_inputs, "class_weights": class_weights})[
+            "class_activation_map"
+        ]
         if not np.isfinite(maps).all():
             raise EngineError(f"{self.engine} returned a class-activation map that is not finite")
         return maps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import EngineError
+from edge_runtime.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Prediction:
 
     label: str
     probabilities: dict[str, float]
-    verdict: str
+    verdict: Verdict
     engine: str
     precision: str
     timing_ms: dict[str, float]
@@ -71,4 +72,5 @@ def calibrated_probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.fl
         raise EngineError("the engine returned logits that are not finite")
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities

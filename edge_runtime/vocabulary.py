@@ -26,4 +26,3 @@ Shell = Literal["bash", "zsh", "fish"]
 ENGINE_CHOICES: tuple[EngineChoice, ...] = get_args(EngineChoice)
 ROLES: tuple[Role, ...] = get_args(Role)
 VIEW_COUNTS: tuple[int, ...] = get_args(ViewCount)
-OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)

@@ -162,11 +162,13 @@ def _open_writer(
 
 def _with_progress(predictions: Iterable[Any], options: PredictOptions) -> Iterable[Any]:
     """Show a progress bar on a terminal, unless predictions go there too or there are only a few."""
-    if not sys.stderr.isatty() or (sys.stdout.isatty() and not options.output):
+    on_terminal = [stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)]
+    if not on_terminal[1] or (on_terminal[0] and not options.output):
         return predictions
     total = sum(1 for _ in find_images(options.images, PassedOver()))
     if total < 20:
         return predictions
     from tqdm import tqdm
 
-    return tqdm(predictions, total=total, unit="image", file=sys.stderr)
+    bar: Iterable[Any] = tqdm(predictions, total=total, unit="image", file=sys.stderr)
+    return bar

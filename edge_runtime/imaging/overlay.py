@@ -34,7 +34,8 @@ def upsample_map(class_activation_map: NDArray[np.float32], width: int, height: 
     scaled = class_activation_map / peak if peak > 0 else np.zeros_like(class_activation_map)
     coarse = Image.fromarray(np.asarray(scaled, dtype=np.float32))
     enlarged = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-    return np.clip(enlarged, 0.0, 1.0)
+    clipped: NDArray[np.float32] = np.clip(enlarged, 0.0, 1.0)
+    return clipped
 
 
 def render_heat(class_activation_map: NDArray[np.float32], width: int, height: int) -> Image.Image:

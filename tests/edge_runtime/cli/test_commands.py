@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
@@ -23,7 +23,7 @@ from edge_runtime.cli.main import main
 from edge_runtime.cli.parser import COMMANDS
 from edge_runtime.engines import installed_engines
 from edge_runtime.errors import BundleError, DataError, ImageError
-from edge_runtime.vocabulary import ENGINE_CHOICES, OUTPUT_FORMATS
+from edge_runtime.vocabulary import ENGINE_CHOICES, OutputFormat
 from tests.conftest import REPOSITORY, blob_image
 
 ENGINE = installed_engines()[0]
@@ -62,7 +62,7 @@ def test_table(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str
     assert lines[0].split() == ["image", "label", "confidence", "verdict", "then"]
 
 
-@pytest.mark.parametrize("file_format", OUTPUT_FORMATS)
+@pytest.mark.parametrize("file_format", get_args(OutputFormat))
 @pytest.mark.parametrize("verdict", ["not_sure", "not_a_lesion_image"])
 def test_every_format_says_when_it_is_no_diagnosis(
     verdict: str, file_format: str, folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str],

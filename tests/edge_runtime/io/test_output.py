@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -16,7 +17,7 @@ from edge_runtime.cli.main import main
 from edge_runtime.engines import installed_engines
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.io.output import write_text
-from edge_runtime.vocabulary import OUTPUT_FORMATS
+from edge_runtime.vocabulary import OutputFormat
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image
 
 FLAGS = ["--bundle", str(TINY_BUNDLE), "--engine", installed_engines()[0]]
@@ -49,7 +50,7 @@ def run(*arguments: object, redirect: str = "", **environment: str) -> subproces
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
-@pytest.mark.parametrize("file_format", OUTPUT_FORMATS)
+@pytest.mark.parametrize("file_format", get_args(OutputFormat))
 def test_any_name_is_printed_on_any_terminal(file_format: str, encoding: str, odd_folder: Path) -> None:
     finished = run("predict", odd_folder, *FLAGS, "--format", file_format, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert finished.returncode == 0, finished.stderr
