@@ -291,9 +291,8 @@ class Classifier:
                 self._explain = self._module.load_graph(self._explain_data, 1, self.replicas)
         class_weights = np.zeros((len(codes), len(CLASS_CODES)), dtype=np.float32)
         class_weights[range(len(codes)), [CLASS_CODES.index(code) for code in codes]] = 1.0
-        maps: NDArray[np.float32] = self._explain({**head_inputs, "class_weights": class_weights})[
-            "class_activation_map"
-        ]
+        outputs = self._explain({**head_inputs, "class_weights": class_weights})
+        maps: NDArray[np.float32] = outputs["class_activation_map"]
         if not np.isfinite(maps).all():
             raise EngineError(f"{self.engine} returned a class-activation map that is not finite")
         return maps

@@ -23,14 +23,13 @@ from edge_runtime.bundle.manifest import (
     Manifest,
     Measured,
     Parity,
-    Precision,
     Provenance,
     TensorSpec,
     Thresholds,
     Variant,
 )
 from edge_runtime.version import __version__
-from edge_runtime.vocabulary import GraphFormat
+from edge_runtime.vocabulary import GraphFormat, Precision
 from export.inputs import ExportInputs
 from export.roles.split_model import RoleGraph
 
