@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,8 @@ PAGES_BY_HAND = sorted(
 OTHER_MODULES = {"pip", "pytest", "venv", "http.server"}
 """What ``python -m`` runs that is not ours."""
 OTHER_FLAGS = {
-    "--address", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline", "--quiet",
-    "--standalone", "--strict", "--system-site-packages", "--system", "--target", "--logdir",
+    "--address", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline",
+    "--quiet", "--standalone", "--strict", "--system-site-packages", "--system", "--target", "--logdir",
 }  # fmt: skip
 """Flags of pip, npm, torchrun, tensorboard, systemd and the site builder."""
 OWN_PROGRAMS = re.compile(r"tests/\S+\.py|deploy/\S+\.py|tests/\S+\.sh")
@@ -177,6 +178,15 @@ def test_code_blocks_are_valid(page: str) -> None:
         elif language == "json":
             for line in block.splitlines():
                 json.loads(line)
+
+
+@pytest.mark.parametrize("package", ["edge_runtime", "train", "export", "webapp"])
+def test_design_shows_the_layers(package: str) -> None:
+    """docs/design.md lists the layers that the import contracts enforce."""
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in contracts["contracts"] if one.get("containers") == [package])
+    row = " → ".join(" · ".join(f"`{name}`" for name in layer.split(" | ")) for layer in layers)
+    assert f"| `{package}` | {row} |" in (DOCS / "design.md").read_text(encoding="utf-8")
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -1,4 +1,4 @@
-"""Write the generated pages of the documentation: commands, manifest, REST API and results.
+"""Write the generated pages of the documentation: commands, image formats, manifest, REST API and results.
 
 python -m tools.generate_docs            # writes the pages under docs/
 python -m tools.generate_docs --check    # writes nothing; exit status 1 when a page is out of date
@@ -15,12 +15,14 @@ from edge_runtime.errors import run_command_line
 from edge_runtime.settings import OneLineParser
 from tools.reference import DOCS, NOTICE
 from tools.reference.commands import PAGES, command_page
+from tools.reference.image_formats import image_formats_page
 from tools.reference.manifest import manifest_page, manifest_schema_page
 from tools.reference.rest import rest_page
 from tools.reference.results import results_page
 
 GENERATED: dict[str, Callable[[], str]] = {
     **{f"reference/{name}": partial(command_page, name) for name in PAGES},
+    "reference/image-formats.md": image_formats_page,
     "reference/manifest.md": manifest_page,
     "reference/manifest.schema.json": manifest_schema_page,
     "reference/rest.md": rest_page,
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the pages that changed, or with ``--check`` only name them."""
     parser = OneLineParser(
         prog="python -m tools.generate_docs",
-        description="Write the documentation's generated pages: commands, manifest, REST API and results.",
+        description="Write the generated pages of the documentation: commands, image formats, manifest, REST, results.",
         epilog="example: python -m tools.generate_docs --check",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 when a page is out of date")

@@ -1,7 +1,7 @@
 """Inference engines: each turns the bytes of one graph file into a function from named arrays to named arrays.
 
 An engine is one module here with ``is_installed()``, ``version()``, ``package_file()``, ``TAKES_BATCHES`` (whether its
-graphs take more than one image a call) and ``load_graph(data, threads, replicas)``; nothing else in the project
+graphs take more than one image per call) and ``load_graph(data, threads, replicas)``; nothing else in the project
 knows about engines.
 """
 

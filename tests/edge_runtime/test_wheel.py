@@ -40,13 +40,13 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
         names = archive.namelist()
         metadata = archive.read(f"dermedge-{__version__}.dist-info/METADATA").decode()
         scripts = archive.read(f"dermedge-{__version__}.dist-info/entry_points.txt").decode()
-    rooms = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert rooms == {"edge_runtime", "webapp"}
+    packages = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert packages == {"edge_runtime", "webapp"}
     packed = {name for name in names if name.endswith(".py")}
     in_checkout = {
         str(path.relative_to(REPOSITORY))
-        for room in rooms
-        for path in (REPOSITORY / room).rglob("*.py")
+        for package in packages
+        for path in (REPOSITORY / package).rglob("*.py")
         if "node_modules" not in path.parts
     }
     assert packed == in_checkout

@@ -2,7 +2,7 @@
 
     python tests/soak/run_soak.py [--bundle models/demo] [--predictions 100000] [--threads 8]
 
-Eight threads share one classifier per engine and send it JPEGs, some of them damaged, every tenth with a map. Memory is
+Eight threads share one classifier per engine and send it JPEGs, some of them damaged, every tenth with a heat map. Memory is
 read after a warm-up of a tenth and at the end; more than 8 MiB between them fails. Minutes long with the tests' tiny
 bundle, hours with a real one, so it is outside the default tests.
 """
@@ -52,20 +52,20 @@ def soak(engine: str, options: argparse.Namespace) -> int:
 
         def run(count: int) -> int:
             with ThreadPoolExecutor(options.threads) as pool:
-                answered = 0
+                classified = 0
                 for first in range(0, count, 1000):
-                    answered += sum(pool.map(predict, range(first, min(first + 1000, count))))
+                    classified += sum(pool.map(predict, range(first, min(first + 1000, count))))
             gc.collect()
-            return answered
+            return classified
 
         started = time.monotonic()
-        answered = run(options.predictions // 10)
+        classified = run(options.predictions // 10)
         before = resident_mib()
-        answered += run(options.predictions - options.predictions // 10)
+        classified += run(options.predictions - options.predictions // 10)
         after = resident_mib()
     seconds = time.monotonic() - started
     print(
-        f"{engine}: {options.predictions} predictions ({answered} answered, the rest refused as damaged) by "
+        f"{engine}: {options.predictions} predictions ({classified} classified, the rest refused as damaged) by "
         f"{options.threads} threads in {seconds:.0f} s; resident memory {before:.1f} MiB after a tenth, "
         f"{after:.1f} MiB at the end",
         flush=True,

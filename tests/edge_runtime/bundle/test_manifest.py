@@ -120,14 +120,14 @@ def test_every_single_flipped_bit_of_the_manifest_is_refused_by_name(bundle: Pat
     assert parse_manifest(bytes(damaged), path) == read_manifest(bundle)
 
 
-def test_a_changed_threshold_breaks_the_seal(bundle: Path) -> None:
+def test_a_changed_threshold_breaks_the_checksum(bundle: Path) -> None:
     path = bundle / MANIFEST_NAME
     path.write_bytes(path.read_bytes().replace(b'"temperature": 1.0', b'"temperature": 2.0'))
     with pytest.raises(BundleError, match=r"manifest\.json: altered or damaged: expected SHA-256 [0-9a-f]{64}, found"):
         read_manifest(bundle)
 
 
-def test_no_seal(bundle: Path) -> None:
+def test_no_checksum(bundle: Path) -> None:
     document = json.loads((bundle / MANIFEST_NAME).read_text())
     del document["manifest_sha256"]
     (bundle / MANIFEST_NAME).write_text(json.dumps(document))

@@ -1,4 +1,4 @@
-"""OpenVINO reads the graphs that onnxruntime reads, keeps them int8, and gives the same answers."""
+"""OpenVINO reads the graphs that onnxruntime reads, keeps them int8, and gives the same predictions."""
 
 from __future__ import annotations
 
