@@ -104,7 +104,7 @@ def _subgroups(figures: dict[str, Any]) -> str:
         few = " (few)" if row["images"] < small else ""
         rows.append(
             f"| {row['attribute']} | {row['value']} | {row['images']}{few} | {format_interval(row['accuracy'])} | "
-            f"{format_interval(row['balanced_accuracy'])} | {format_percent(row['malignant_found'])} |\n"
+            f"{format_interval(row['balanced_accuracy'])} | {format_percent(row['malignancy_sensitivity'])} |\n"
         )
     return "".join(rows)
 

@@ -5,8 +5,13 @@ Class codes, ages, sexes and sites have one spelling here; :mod:`train.data.fold
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
+
+_BAND_STARTS = (30, 45, 60, 75)
+AGE_BANDS = ("under 30", "30–44", "45–59", "60–74", "75 and over")
+"""The age bands of all reports, youngest first, in years."""
 
 
 @dataclass(frozen=True)
@@ -26,3 +31,8 @@ class LesionRecord:
     site: str | None = None
     dx_type: str | None = None
     subset: str | None = None
+
+    @property
+    def age_band(self) -> str | None:
+        """The one of :data:`AGE_BANDS` that the age falls into, ``None`` for an unknown age."""
+        return None if self.age is None else AGE_BANDS[bisect_right(_BAND_STARTS, self.age)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from train.configuration import TrainingConfiguration
 from train.data.cache import ImageCache, open_cache
 from train.data.duplicates import find_near_duplicates
 from train.data.folder import DataFolder, read_data_folder
-from train.data.records import LesionRecord
+from train.data.records import AGE_BANDS
 
 NAMES_SHOWN = 10
 
@@ -75,7 +75,7 @@ def report_data(found: DataFolder, cache: ImageCache) -> DataReport:
         by_class=_in_class_order(Counter(CLASS_CODES[record.label] for record in usable)),
         lesions_by_class=_in_class_order(Counter(lesion_class.values())),
         by_sex=_count(record.sex for record in usable),
-        by_age=_count(_age_band(record) for record in usable),
+        by_age=_count((record.age_band for record in usable), AGE_BANDS),
         by_site=_count(record.site for record in usable),
         missing=found.missing,
         unreadable=cache.unreadable,
@@ -128,16 +128,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _age_band(record: LesionRecord) -> str | None:
-    if record.age is None:
-        return None
-    decade = min(int(record.age) // 10 * 10, 80)
-    return "80 and older" if decade == 80 else f"{decade} to {decade + 9}"
-
-
-def _count(values: Any) -> dict[str, int]:
+def _count(values: Iterable[str | None], order: Sequence[str] = ()) -> dict[str, int]:
+    """Count the values, those of ``order`` in that order, the others by name, unknown last."""
     counts = Counter("unknown" if value is None else value for value in values)
-    return {key: counts[key] for key in sorted(counts, key=lambda key: (key == "unknown", key))}
+    place = {value: index for index, value in enumerate(order)}
+    return {key: counts[key] for key in sorted(counts, key=lambda key: (key == "unknown", place.get(key, 0), key))}
 
 
 def _in_class_order(counts: Counter[str]) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""Figures of merit from truth and probabilities; training, evaluation and export all use these, so they agree.
+"""Classification metrics from labels and probabilities; training, evaluation and export all use these, so they agree.
 
-scikit-learn computes what it knows. ``truth`` is always an integer array (N,) of class indices and ``probabilities`` a
-float array (N, C) whose rows sum to one, both in the order of :data:`edge_runtime.bundle.classes.CLASS_CODES`.
+scikit-learn computes every metric that it has. ``truth`` is always an integer array (N,) of class indices and
+``probabilities`` a float array (N, C) whose rows sum to one, both in the order of
+:data:`edge_runtime.bundle.classes.CLASS_CODES`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ CALIBRATION_BINS = 15
 """Equal-width bins of the calibration error, as in Guo et al., ICML 2017."""
 
 FIXED_SPECIFICITIES = (0.80, 0.90, 0.95)
+_LABELS = range(len(CLASS_CODES))
+_SUM_TOLERANCE = 1e-3
+"""Probabilities computed in low precision miss a sum of one by less than this."""
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class against the rest. Undefined figures (a class without images) are ``nan``; all are 0..1."""
+    """One class against the rest. Undefined metrics (a class without images) are ``nan``; all lie in 0..1."""
 
     code: str
     support: int
@@ -41,7 +45,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Images whose confidence lies in (``lower``, ``upper``]: how many, how sure on average, how often right."""
+    """Images whose confidence lies in (``lower``, ``upper``]: their number, mean confidence and accuracy."""
 
     lower: float
     upper: float
@@ -51,10 +55,10 @@ class CalibrationBin:
 
 
 def summary_metrics(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> dict[str, float]:
-    """Return the figures of one row of ``metrics.jsonl``: name → value.
+    """Return the metrics of one row of ``metrics.jsonl``: name → value.
 
-    ``accuracy``, ``balanced_accuracy``, ``weighted_f1`` and ``macro_f1`` are scikit-learn's, over classes that occur;
-    ``expected_calibration_error``, ``brier_score`` (0..2) and ``log_loss`` (nats) judge the probabilities themselves.
+    ``accuracy``, ``balanced_accuracy``, ``weighted_f1``, ``macro_f1``, ``brier_score`` (summed over classes, 0..2) and
+    ``log_loss`` (nats) are scikit-learn's; ``expected_calibration_error`` is that of Guo et al., ICML 2017.
     """
     truth, probabilities = checked(truth, probabilities)
     predicted = probabilities.argmax(axis=1)
@@ -64,8 +68,10 @@ def summary_metrics(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.f
         "weighted_f1": float(sklearn_metrics.f1_score(truth, predicted, average="weighted", zero_division=0)),
         "macro_f1": float(sklearn_metrics.f1_score(truth, predicted, average="macro", zero_division=0)),
         "expected_calibration_error": expected_calibration_error(truth, probabilities),
-        "brier_score": brier_score(truth, probabilities),
-        "log_loss": log_loss(truth, probabilities),
+        "brier_score": float(
+            sklearn_metrics.brier_score_loss(truth, probabilities, labels=_LABELS, scale_by_half=False)
+        ),
+        "log_loss": float(sklearn_metrics.log_loss(truth, probabilities, labels=_LABELS)),
     }
 
 
@@ -78,7 +84,7 @@ def balanced_accuracy(truth: NDArray[np.integer[Any]], predicted: NDArray[np.int
 
 def confusion_matrix(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Return the counts (C, C): row = truth, column = prediction."""
-    return sklearn_metrics.confusion_matrix(truth, predicted, labels=range(len(CLASS_CODES)))
+    return sklearn_metrics.confusion_matrix(truth, predicted, labels=_LABELS)
 
 
 def class_metrics(
@@ -114,14 +120,14 @@ def _one_class(
 def calibration_bins(
     truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], bins: int = CALIBRATION_BINS
 ) -> tuple[CalibrationBin, ...]:
-    """Sort the images by confidence into ``bins`` of equal width over 0..1. Empty bins hold ``nan``."""
+    """Return ``bins`` bins of equal confidence width over 0..1, in order. Empty bins hold ``nan``."""
     truth, probabilities = checked(truth, probabilities)
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == truth
     edges = np.linspace(0.0, 1.0, bins + 1)
     members = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     counts = np.bincount(members, minlength=bins)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # empty bins
         mean_confidence = np.bincount(members, confidence, minlength=bins) / counts
         mean_accuracy = np.bincount(members, correct, minlength=bins) / counts
     return tuple(
@@ -144,20 +150,6 @@ def expected_calibration_error(
     return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / len(truth)
 
 
-def brier_score(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> float:
-    """Return the mean squared distance to the one-hot truth, summed over classes: 0 (perfect) to 2 (Brier 1950)."""
-    truth, probabilities = checked(truth, probabilities)
-    one_hot = np.eye(probabilities.shape[1])[truth]
-    return float(np.square(probabilities - one_hot).sum(axis=1).mean())
-
-
-def log_loss(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]) -> float:
-    """Return the mean negative log-likelihood in nats; probabilities are kept away from zero as scikit-learn does."""
-    truth, probabilities = checked(truth, probabilities)
-    chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)).mean())
-
-
 def malignancy_score(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the summed probability of the malignant classes, float64 (N,)."""
     return probabilities[:, list(malignant_indices())].sum(axis=1, dtype=np.float64)
@@ -171,9 +163,9 @@ def malignant_indices() -> tuple[int, ...]:
 def sensitivity_at_specificity(
     positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]], specificity: float
 ) -> tuple[float, float]:
-    """Return (sensitivity, threshold) of the best rule "score ≥ threshold" with at least that specificity.
+    """Return the highest sensitivity of a rule "score ≥ threshold" with at least that specificity, and its threshold.
 
-    ``nan`` for both where only one of the two groups occurs.
+    Both are ``nan`` where only one of the two groups occurs.
     """
     if not 0 < int(positive.sum()) < len(positive):
         return float("nan"), float("nan")
@@ -188,7 +180,7 @@ def sensitivity_at_specificity(
 def checked(
     truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return both arrays as int64 and float64 after checking them. Raises :class:`DataError` saying what is wrong."""
+    """Return both arrays as int64 and float64, with rows that sum to exactly one. Raises :class:`DataError`."""
     labels = np.asarray(truth)
     table = np.asarray(probabilities, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(CLASS_CODES) or labels.shape != table.shape[:1]:
@@ -200,8 +192,12 @@ def checked(
         raise DataError("metrics: expected at least one image, found none")
     if not np.isfinite(table).all():
         raise DataError("metrics: expected finite probabilities, found nan or infinity")
-    return labels.astype(np.int64), table
+    sums = table.sum(axis=1, keepdims=True)
+    furthest = float(sums.flat[np.abs(sums - 1.0).argmax()])
+    if abs(furthest - 1.0) > _SUM_TOLERANCE:
+        raise DataError(f"metrics: expected probabilities that sum to one, found a sum of {furthest:.4g}")
+    return labels.astype(np.int64), table / sums
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
+def _ratio(count: int, total: int) -> float:
+    return count / total if total else float("nan")

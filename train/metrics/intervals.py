@@ -1,7 +1,7 @@
-"""95 % bootstrap intervals of all figures, resampling whole lesions because images of one lesion are not independent.
+"""95 % bootstrap intervals of all metrics, resampling whole lesions because images of one lesion are not independent.
 
-Efron, Tibshirani: An Introduction to the Bootstrap (1993), percentile intervals; lesions as clusters. Every figure is
-computed from a weight per image, for all replicates at once; weights of one give the plain figure.
+Efron, Tibshirani: An Introduction to the Bootstrap (1993), percentile intervals; lesions as clusters. Every metric is
+computed from a weight per image, for all replicates at once; weights of one give the metric itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Weights = NDArray[np.float64]
-    Figures = dict[str, NDArray[np.float64]]
+    Metrics = dict[str, NDArray[np.float64]]
 
 REPLICATES = 1000
 CONFIDENCE_LEVEL = 0.95
@@ -35,7 +35,7 @@ _CLASSES = len(CLASS_CODES)
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the bounds of its 95 % interval; ``nan`` where it is undefined."""
+    """A metric with the bounds of its 95 % interval; ``nan`` where it is undefined."""
 
     value: float
     low: float
@@ -50,18 +50,20 @@ def bootstrap_intervals(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return name → interval: those of ``summary_metrics``, "malignancy_auc", "malignancy_sensitivity/0.90" and the
-    like, and "sensitivity/mel" and the like per class. ``lesions`` are the images' lesion ids.
+    """Return name → interval for the names of ``summary_metrics``, for "malignancy_auc", for
+    "malignancy_sensitivity/0.90" at each fixed specificity, and for "sensitivity/mel" and its siblings per class.
+
+    ``truth`` (N,) and ``probabilities`` (N, C) are in class order; ``lesions`` are the lesion ids of the N images.
     """
     truth, probabilities = checked(truth, probabilities)
-    plain = weighted_figures(truth, probabilities, np.ones((1, len(truth))))
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain}
+    plain = weighted_metrics(truth, probabilities, np.ones((1, len(truth))))
+    resampled: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain}
     generator = np.random.default_rng(seed)
     for start in range(0, replicates, _CHUNK):
         weights = lesion_weights(lesions, min(_CHUNK, replicates - start), generator)
-        for name, values in weighted_figures(truth, probabilities, weights).items():
-            drawn[name].append(values)
-    return {name: _interval(float(plain[name][0]), np.concatenate(values)) for name, values in drawn.items()}
+        for name, values in weighted_metrics(truth, probabilities, weights).items():
+            resampled[name].append(values)
+    return {name: _interval(float(plain[name][0]), np.concatenate(values)) for name, values in resampled.items()}
 
 
 def paired_intervals(
@@ -73,77 +75,79 @@ def paired_intervals(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return how one model differs from another on the same images: name → interval of the difference.
+    """Return how a model differs from a reference model on the same images: name → interval of the difference.
 
-    Both see the same lesions in every replicate, so what they have in common cancels: the interval is that of the
-    change, far narrower than that of either figure. Names: "accuracy", "balanced_accuracy", "sensitivity/mel" and the
-    like as differences, and "agreement", the share of images with the same answer.
+    Every replicate resamples the same lesions for both models, so shared variation cancels and the interval of the
+    difference is far narrower than that of either metric. Names: "accuracy", "balanced_accuracy" and "sensitivity/mel"
+    for each class, all as differences, and "agreement", the share of images with the same predicted class.
     """
-    answers, others = probabilities.argmax(axis=1), reference.argmax(axis=1)
-    cells, other_cells = (np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + one] for one in (answers, others))
+    predicted, expected = probabilities.argmax(axis=1), reference.argmax(axis=1)
+    cells, reference_cells = (np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + one] for one in (predicted, expected))
 
-    def figures(weights: Weights) -> Figures:
-        new, old = (_confusion_figures((weights @ one).reshape(-1, _CLASSES, _CLASSES)) for one in (cells, other_cells))
+    def differences(weights: Weights) -> Metrics:
+        new, old = (
+            _confusion_metrics((weights @ one).reshape(-1, _CLASSES, _CLASSES)) for one in (cells, reference_cells)
+        )
         names = [name for name in new if name in ("accuracy", "balanced_accuracy") or name.startswith("sensitivity/")]
-        agreement = weights @ (answers == others).astype(np.float64) / weights.sum(axis=1)
+        agreement = weights @ (predicted == expected).astype(np.float64) / weights.sum(axis=1)
         return {**{name: new[name] - old[name] for name in names}, "agreement": agreement}
 
-    plain = figures(np.ones((1, len(truth))))
-    drawn = figures(lesion_weights(lesions, replicates, np.random.default_rng(seed)))
-    return {name: _interval(float(plain[name][0]), drawn[name]) for name in plain}
+    plain = differences(np.ones((1, len(truth))))
+    resampled = differences(lesion_weights(lesions, replicates, np.random.default_rng(seed)))
+    return {name: _interval(float(plain[name][0]), resampled[name]) for name in plain}
 
 
 def lesion_weights(lesions: Sequence[str], replicates: int, generator: np.random.Generator) -> Weights:
-    """Draw lesions with replacement; return how often each image's lesion came, float64 (replicates, N)."""
+    """Sample lesions with replacement; return how often each image's lesion was sampled, float64 (replicates, N)."""
     _, lesion_of_image = np.unique(np.asarray(lesions), return_inverse=True)
     count = int(lesion_of_image.max()) + 1
-    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
-    return drawn[:, lesion_of_image].astype(np.float64)
+    sampled = generator.multinomial(count, np.full(count, 1.0 / count), size=replicates)
+    return sampled[:, lesion_of_image].astype(np.float64)
 
 
-def weighted_figures(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Figures:
-    """Return every figure for every row of ``weights`` (B, N): name → float64 (B,)."""
+def weighted_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Metrics:
+    """Return every metric for every row of ``weights`` (B, N): name → float64 (B,)."""
     predicted = probabilities.argmax(axis=1)
     cells = np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + predicted]
     matrices = (weights @ cells).reshape(-1, _CLASSES, _CLASSES)
-    figures = _confusion_figures(matrices)
-    figures |= _probability_figures(truth, probabilities, weights)
+    metrics = _confusion_metrics(matrices)
+    metrics |= _probability_metrics(truth, probabilities, weights)
     for index, code in enumerate(CLASS_CODES):
         curve = _Curve(probabilities[:, index], truth == index, weights)
-        figures[f"auc/{code}"] = curve.auc()
-        figures[f"average_precision/{code}"] = curve.average_precision()
+        metrics[f"auc/{code}"] = curve.auc()
+        metrics[f"average_precision/{code}"] = curve.average_precision()
     malignancy = _Curve(malignancy_score(probabilities), np.isin(truth, malignant_indices()), weights)
-    figures["malignancy_auc"] = malignancy.auc()
+    metrics["malignancy_auc"] = malignancy.auc()
     for specificity in FIXED_SPECIFICITIES:
-        figures[f"malignancy_sensitivity/{specificity:.2f}"] = malignancy.sensitivity_at(specificity)
-    return figures
+        metrics[f"malignancy_sensitivity/{specificity:.2f}"] = malignancy.sensitivity_at(specificity)
+    return metrics
 
 
-def _confusion_figures(matrices: NDArray[np.float64]) -> Figures:
-    """Figures of the answers alone, from confusion matrices (B, C, C) with the truth in rows."""
+def _confusion_metrics(matrices: NDArray[np.float64]) -> Metrics:
+    """Return the metrics of the predicted classes, from confusion matrices (B, C, C) with the truth in rows."""
     total = matrices.sum(axis=(1, 2))
     hits = np.diagonal(matrices, axis1=1, axis2=2)
-    support, called = matrices.sum(axis=2), matrices.sum(axis=1)
+    support, predicted = matrices.sum(axis=2), matrices.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity, precision = hits / support, hits / called
-        f1 = 2 * hits / (support + called)
+        sensitivity, precision = hits / support, hits / predicted
+        f1 = 2 * hits / (support + predicted)
         negatives = total[:, None] - support
-        specificity = (negatives - (called - hits)) / negatives
-    figures = {
+        specificity = (negatives - (predicted - hits)) / negatives
+    metrics = {
         "accuracy": hits.sum(axis=1) / total,
         "balanced_accuracy": _mean_of_defined(sensitivity),
         "weighted_f1": (np.nan_to_num(f1) * support).sum(axis=1) / total,
         "macro_f1": _mean_of_defined(f1),
     }
     for index, code in enumerate(CLASS_CODES):
-        figures[f"sensitivity/{code}"] = sensitivity[:, index]
-        figures[f"specificity/{code}"] = specificity[:, index]
-        figures[f"precision/{code}"] = precision[:, index]
-        figures[f"f1/{code}"] = f1[:, index]
-    return figures
+        metrics[f"sensitivity/{code}"] = sensitivity[:, index]
+        metrics[f"specificity/{code}"] = specificity[:, index]
+        metrics[f"precision/{code}"] = precision[:, index]
+        metrics[f"f1/{code}"] = f1[:, index]
+    return metrics
 
 
-def _probability_figures(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Figures:
+def _probability_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Metrics:
     total = weights.sum(axis=1)
     confidence = probabilities.max(axis=1)
     correct = (probabilities.argmax(axis=1) == truth).astype(np.float64)
@@ -173,29 +177,29 @@ class _Curve:
     def _rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         with np.errstate(invalid="ignore", divide="ignore"):
             sensitivity = self.true_positives / self.true_positives[:, -1:]
-            false_alarms = self.false_positives / self.false_positives[:, -1:]
+            false_positive_rate = self.false_positives / self.false_positives[:, -1:]
         start = np.zeros((len(sensitivity), 1))
-        return np.hstack([start, sensitivity]), np.hstack([start, false_alarms])
+        return np.hstack([start, sensitivity]), np.hstack([start, false_positive_rate])
 
     def auc(self) -> NDArray[np.float64]:
-        """Area under the ROC curve by trapezoids; ``nan`` where one side has no weight."""
-        sensitivity, false_alarms = self._rates()
-        steps = np.diff(false_alarms, axis=1)
+        """Return the area under the ROC curve by trapezoids; ``nan`` where one group has no weight."""
+        sensitivity, false_positive_rate = self._rates()
+        steps = np.diff(false_positive_rate, axis=1)
         return (steps * (sensitivity[:, 1:] + sensitivity[:, :-1]) / 2).sum(axis=1)
 
     def average_precision(self) -> NDArray[np.float64]:
-        """Mean of the precisions weighted by the gain in recall, as scikit-learn defines it."""
-        called = self.true_positives + self.false_positives
-        precision = np.divide(self.true_positives, called, out=np.zeros_like(called), where=called > 0)
-        sensitivity, false_alarms = self._rates()
-        defined = np.isfinite(false_alarms[:, -1])
+        """Return the mean of the precisions weighted by the gain in recall, as scikit-learn defines it."""
+        positives = self.true_positives + self.false_positives
+        precision = np.divide(self.true_positives, positives, out=np.zeros_like(positives), where=positives > 0)
+        sensitivity, false_positive_rate = self._rates()
+        defined = np.isfinite(false_positive_rate[:, -1])
         return np.where(defined, (np.diff(sensitivity, axis=1) * precision).sum(axis=1), np.nan)
 
     def sensitivity_at(self, specificity: float) -> NDArray[np.float64]:
-        """Largest sensitivity of any threshold with at least that specificity."""
-        sensitivity, false_alarms = self._rates()
-        allowed = np.where(false_alarms <= 1.0 - specificity + 1e-12, sensitivity, 0.0)
-        defined = np.isfinite(sensitivity[:, -1]) & np.isfinite(false_alarms[:, -1])
+        """Return the highest sensitivity of any threshold with at least that specificity."""
+        sensitivity, false_positive_rate = self._rates()
+        allowed = np.where(false_positive_rate <= 1.0 - specificity + 1e-12, sensitivity, 0.0)
+        defined = np.isfinite(sensitivity[:, -1]) & np.isfinite(false_positive_rate[:, -1])
         return np.where(defined, allowed.max(axis=1), np.nan)
 
 
@@ -204,8 +208,8 @@ def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(defined, values, 0.0).sum(axis=1) / defined.sum(axis=1)
 
 
-def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
-    defined = drawn[np.isfinite(drawn)]
+def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+    defined = resampled[np.isfinite(resampled)]
     if not np.isfinite(value) or not len(defined):
         return Interval(value, float("nan"), float("nan"))
     tail = (1.0 - CONFIDENCE_LEVEL) / 2

@@ -1,4 +1,4 @@
-"""Make confidence mean what it says: the temperature, and the confidence under which the answer is "not sure".
+"""Calibrated confidence: the temperature, and the confidence below which a prediction counts as "not sure".
 
 Both are fitted on the validation set, never on the test set. Guo, Pleiss, Sun, Weinberger: On Calibration of Modern
 Neural Networks, ICML 2017; Geifman, El-Yaniv: Selective Classification, NeurIPS 2017.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEMPERATURE_LIMITS = (0.05, 20.0)
-"""Beyond these a temperature would say "always certain" or "knows nothing"; only degenerate logits get here."""
+"""Only degenerate logits reach these limits, where every prediction is certain or all classes are equally likely."""
 
 
 def apply_temperature(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -50,17 +50,18 @@ def fit_temperature(logits: NDArray[np.floating[Any]], truth: NDArray[np.integer
 
 
 def choose_not_sure_threshold(probabilities: NDArray[np.floating[Any]], coverage: float = 0.9) -> float:
-    """Return the largest confidence threshold at which at least ``coverage`` of the images are still answered.
+    """Return the highest confidence threshold that keeps at least ``coverage`` of the images.
 
-    ``probabilities`` (N, C), calibrated. An image is answered when its largest probability is not below the threshold.
+    ``probabilities`` (N, C), calibrated. An image is kept when its largest probability is not below the threshold.
+    Raises :class:`DataError` for a coverage outside (0, 1] or no images.
     """
     if not 0 < coverage <= 1:
         raise DataError(f"coverage: expected a fraction above 0 and at most 1, found {coverage}")
     confidence = np.sort(np.asarray(probabilities, dtype=np.float64).max(axis=-1))[::-1]
     if not len(confidence):
         raise DataError("coverage: expected at least one image, found none")
-    answered = math.ceil(coverage * len(confidence) - 1e-9)
-    return float(confidence[answered - 1])
+    kept = math.ceil(coverage * len(confidence) - 1e-9)
+    return float(confidence[kept - 1])
 
 
 def selective_curve(
@@ -68,7 +69,7 @@ def selective_curve(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (coverage, accuracy), both (N,): accuracy on the k most confident images, for k = 1 … N.
 
-    Equally confident images are answered together, so that their order in the file does not matter.
+    Equally confident images are added together, so that their order in the file does not matter.
     """
     table = np.asarray(probabilities, dtype=np.float64)
     confidence = table.max(axis=1)

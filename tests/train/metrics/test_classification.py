@@ -1,4 +1,4 @@
-"""The figures agree with scikit-learn, with hand-worked cases, and refuse nonsense."""
+"""The metrics agree with scikit-learn, with hand-worked cases, and refuse nonsense."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.metrics import classification as metrics
 
 
 @pytest.fixture(scope="module")
-def answers() -> tuple[np.ndarray, np.ndarray]:
+def predictions() -> tuple[np.ndarray, np.ndarray]:
     """Truth (400,) and probabilities (400, 7) of an imperfect, overconfident classifier with rare classes."""
     generator = np.random.default_rng(3)
     truth = generator.choice(7, size=400, p=[0.05, 0.05, 0.1, 0.02, 0.1, 0.65, 0.03])
@@ -22,8 +22,8 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
     return truth, exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def test_summary_agrees_with_scikit_learn(answers):
-    truth, probabilities = answers
+def test_summary_agrees_with_scikit_learn(predictions):
+    truth, probabilities = predictions
     predicted = probabilities.argmax(axis=1)
     summary = metrics.summary_metrics(truth, probabilities)
     expected = {
@@ -38,8 +38,8 @@ def test_summary_agrees_with_scikit_learn(answers):
         assert summary[name] == pytest.approx(value, abs=1e-9), name
 
 
-def test_class_metrics_agree_with_scikit_learn(answers):
-    truth, probabilities = answers
+def test_class_metrics_agree_with_scikit_learn(predictions):
+    truth, probabilities = predictions
     predicted = probabilities.argmax(axis=1)
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         truth, predicted, labels=range(7), zero_division=np.nan
@@ -77,8 +77,8 @@ def test_calibration_error_of_a_hand_worked_case():
     assert metrics.expected_calibration_error(truth, probabilities) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
 
 
-def test_calibration_bins_hold_every_image_once(answers):
-    truth, probabilities = answers
+def test_calibration_bins_hold_every_image_once(predictions):
+    truth, probabilities = predictions
     bins = metrics.calibration_bins(truth, probabilities)
     assert len(bins) == metrics.CALIBRATION_BINS
     assert sum(one.count for one in bins) == len(truth)
@@ -90,8 +90,8 @@ def test_perfect_certainty_lands_in_the_last_bin():
     assert bins[-1].count == 1
 
 
-def test_sensitivity_at_specificity_matches_every_threshold(answers):
-    truth, probabilities = answers
+def test_sensitivity_at_specificity_matches_every_threshold(predictions):
+    truth, probabilities = predictions
     scores = metrics.malignancy_score(probabilities)
     positive = np.isin(truth, [0, 1, 4])
     for specificity in metrics.FIXED_SPECIFICITIES:
@@ -106,6 +106,14 @@ def test_malignant_group_is_akiec_bcc_mel():
     assert [CLASS_CODES[index] for index in metrics.malignant_indices()] == ["akiec", "bcc", "mel"]
 
 
+def test_probabilities_in_low_precision_are_accepted(predictions):
+    truth, probabilities = predictions
+    half = probabilities.astype(np.float16)
+    assert np.abs(half.sum(axis=1, dtype=np.float64) - 1).max() > 1e-5, "else this proves nothing"
+    expected = metrics.summary_metrics(truth, probabilities)
+    assert metrics.summary_metrics(truth, half) == pytest.approx(expected, abs=2e-2)
+
+
 @pytest.mark.parametrize(
     ("truth", "probabilities", "message"),
     [
@@ -113,6 +121,7 @@ def test_malignant_group_is_akiec_bcc_mel():
         (np.zeros(2, dtype=int), np.zeros((3, 7)), "expected truth"),
         (np.zeros(2, dtype=int), np.zeros((2, 6)), "expected truth"),
         (np.zeros(1, dtype=int), np.full((1, 7), np.nan), "finite"),
+        (np.zeros(2, dtype=int), np.full((2, 7), [[1 / 7], [0.2]]), "sum to one, found a sum of 1.4"),
     ],
 )
 def test_nonsense_is_refused(truth, probabilities, message):

@@ -1,4 +1,4 @@
-"""Every image is in exactly one group of each attribute, and a group's figures are those of its images alone."""
+"""Every image is in exactly one group of each attribute, and a group's metrics are those of its images alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from train.data.records import LesionRecord
 from train.metrics.classification import summary_metrics
-from train.metrics.subgroups import age_band, subgroup_table
+from train.metrics.subgroups import subgroup_table
 from train.metrics.temperature import apply_temperature
 
 
@@ -41,7 +41,7 @@ def test_every_image_is_counted_once_per_attribute(case):
         assert sum(row.malignant for row in table if row.attribute == attribute) == np.isin(case[1], [0, 1, 4]).sum()
 
 
-def test_a_group_has_the_figures_of_its_own_images(case):
+def test_a_group_has_the_metrics_of_its_own_images(case):
     records, truth, probabilities = case
     row = next(row for row in subgroup_table(*case, replicates=10) if row.value == "female")
     members = np.array([record.sex == "female" for record in records])
@@ -49,8 +49,8 @@ def test_a_group_has_the_figures_of_its_own_images(case):
     assert row.accuracy.value == pytest.approx(expected["accuracy"], abs=1e-9)
     assert row.balanced_accuracy.value == pytest.approx(expected["balanced_accuracy"], abs=1e-9)
     malignant = np.isin(truth, [0, 1, 4]) & members
-    called = np.isin(probabilities.argmax(axis=1), [0, 1, 4])
-    assert row.malignant_found == pytest.approx(called[malignant].mean())
+    predicted = np.isin(probabilities.argmax(axis=1), [0, 1, 4])
+    assert row.malignancy_sensitivity == pytest.approx(predicted[malignant].mean())
 
 
 def test_unknown_comes_last_and_ages_in_order(case):
@@ -61,7 +61,8 @@ def test_unknown_comes_last_and_ages_in_order(case):
 
 
 @pytest.mark.parametrize(
-    ("age", "band"), [(0.0, "under 30"), (29.9, "under 30"), (30.0, "30–44"), (85.0, "75 and over")]
+    ("age", "band"),
+    [(None, None), (0.0, "under 30"), (29.9, "under 30"), (30.0, "30–44"), (74.9, "60–74"), (85.0, "75 and over")],
 )
 def test_bands_hold_their_lower_bound(age, band):
-    assert age_band(age) == band
+    assert LesionRecord("ISIC_1", Path("none"), "HAM_1", 5, age).age_band == band
