@@ -3,8 +3,8 @@
 A field is ``Annotated[type, Meta(description="help text", ge=…, le=…)] = default``; its flag is the name in kebab case.
 Types: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal["a", "b"]``, each also ``| None`` or, for a flag that
 takes several values, in ``tuple[…, ...]``. ``Meta(extra={…})`` may hold ``metavar``, ``flag`` (another name),
-``positional`` (an argument without a flag), ``repeat`` (give the flag once per value) and ``expected`` (in words, what
-a text with a ``pattern`` takes).
+``positional`` (an argument without a flag), ``repeat`` (give the flag once per value), ``const`` (the value of a flag
+that is given without one) and ``expected`` (in words, what a text with a ``pattern`` takes).
 """
 
 from __future__ import annotations
@@ -215,6 +215,8 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Setting, *, negatable: b
         options["metavar"] = setting.metavar
     if setting.many:
         options |= {"action": "append"} if setting.extra.get("repeat") else {"nargs": "+"}
+    if "const" in setting.extra:
+        options |= {"nargs": "?", "const": setting.extra["const"]}
     if setting.extra.get("positional"):
         if not setting.required and not setting.many:
             options["nargs"] = "?"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from train.calibrate import calibrate_run
+from train.calibration.fit import calibrate_run
 from train.configuration import TrainingConfiguration
 from train.data.prepare import fit_subsets, prepare_data
 from train.data.report import describe

@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate: Annotated[float, Meta(description="speed", gt=0)] | None = None
     loss: Annotated[Literal["focal", "plain"], Meta(description="what is minimised")] = "plain"
     views: Annotated[Literal[1, 4, 8], Meta(description="views")] = 1
+    average: Annotated[Literal[1, 4, 8], Meta(description="over views", extra={"flag": "--tta", "const": 8})] = 1
     hosts: Annotated[tuple[str, ...], Meta(description="who may call", extra={"repeat": True, "flag": "--host"})] = ()
     sizes: Annotated[tuple[int, ...], Meta(description="sizes")] = (1, 2)
     quick: Annotated[bool, Meta(description="hurry")] = False
@@ -43,6 +44,8 @@ def test_every_kind_of_flag_is_read() -> None:
         logs=False,
     )  # fmt: skip
     assert parse("data") == Settings(source=Path("data")), "defaults"
+    assert parse("data", "--tta").average == 8, "a flag without a value"
+    assert parse("data", "--tta", "4").average == 4
 
 
 @pytest.mark.parametrize(
@@ -100,4 +103,4 @@ def test_the_table_has_a_row_for_every_setting() -> None:
         "| `--epochs` | `12` | passes (a whole number from 1 to 100) |",
         "| `--rate` | none | speed (a number above 0) |",
     ]
-    assert len(table.splitlines()) == 2 + 9
+    assert len(table.splitlines()) == 2 + 10

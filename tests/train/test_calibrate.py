@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,10 @@ import pytest
 import torch
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from edge_runtime.errors import DataError
-from train.calibrate import (
-    Sample,
-    evenly_spaced,
-    fit_calibration,
-    main,
-    pooled_and_logits,
-    prior_shift_table,
-    shift_prior,
-    shifted_sample,
-)
+from train.calibrate import main
+from train.calibration.fit import CalibrationData, FitSettings, fit_calibration
+from train.calibration.prior_shift import prior_shift_table, shift_prior
+from train.calibration.sample import Sample, evenly_spaced, pooled_and_logits, shifted_sample
 from train.data.folder import load_records
 from train.data.split import make_split, write_split
 from train.demo.dataset import write_demo_dataset
@@ -61,7 +55,7 @@ def work(tmp_path_factory) -> Path:
     )
     save_checkpoint(checkpoint, run / "best.pt")
     save_checkpoint(checkpoint, run / "before.pt")
-    assert main([*flags(folder), "--coverage", "0.8", "--false-alarm-rate", "0.1"]) == 0
+    assert main([*flags(folder), "--coverage", "0.8", "--false-positive-rate", "0.1"]) == 0
     return folder
 
 
@@ -69,15 +63,15 @@ def flags(folder: Path) -> list[str]:
     return ["--run", "first", "--runs-folder", str(folder / "runs"), "--cache-folder", str(folder / "cache")]
 
 
-def part(folder: Path, name: str) -> Sample:
+def subset(folder: Path, name: str) -> Sample:
     facts = CheckpointSubject(folder / "runs" / "first" / "best.pt").facts
     data = read_evaluation_data(facts, None, name, split_file=None, runs=folder / "runs", cache=folder / "cache")
     return Sample(data.images, data.records)
 
 
-def test_the_temperature_is_that_of_the_validation_part(work):
+def test_the_temperature_is_that_of_the_validation_set(work):
     checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
-    validation = part(work, "validation")
+    validation = subset(work, "validation")
     model = build_checkpoint_model(checkpoint)
     _, logits = pooled_and_logits(model, checkpoint, validation, "test")
     truth = np.array([record.label for record in validation.records])
@@ -90,7 +84,7 @@ def test_the_temperature_is_that_of_the_validation_part(work):
 def test_the_outlier_threshold_keeps_its_rate_and_reaches_the_export(work):
     checkpoint = load_checkpoint(work / "runs" / "first" / "best.pt")
     subject = CheckpointSubject(work / "runs" / "first" / "best.pt")
-    scores = subject.outlier_scores(part(work, "validation").images[:])
+    scores = subject.outlier_scores(subset(work, "validation").images[:])
     above = (scores > checkpoint.extra["not_lesion_above"]).mean()
     assert above <= 0.1
     assert checkpoint.extra["false_alarm_rate"] == pytest.approx(above, abs=1 / len(scores))
@@ -116,10 +110,26 @@ def test_evenly_spaced_positions_reach_from_first_to_last():
     assert evenly_spaced([5, 7], 4) == [5, 7]
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--coverage", "0"), ("--coverage", "1.2"), ("--false-alarm-rate", "1")])
-def test_fractions_out_of_range_are_refused(work, flag, value):
-    with pytest.raises(DataError, match=flag):
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--coverage", "0", "a number above 0 and of at most 1"),
+        ("--coverage", "1.2", "a number above 0 and of at most 1"),
+        ("--false-positive-rate", "1", "a number of at least 0 and below 1"),
+        ("--camera-shifts", "21", "a whole number from 0 to 20"),
+        ("--camera-shifts", "0.5", "a whole number from 0 to 20"),
+        ("--prior-shift", "3", "a number from -1 to 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_one_line(work, capfd, flag, value, expected):
+    with pytest.raises(SystemExit) as stopped:
         main([*flags(work), flag, value])
+    assert stopped.value.code == 2
+    printed = capfd.readouterr()
+    assert printed.err.splitlines() == [
+        f"error: argument {flag}: expected {expected}, found {value} (see python -m train.calibrate --help)"
+    ]
+    assert not printed.out
 
 
 def test_the_prior_shift_adds_log_frequencies_and_does_not_add_up(work):
@@ -136,7 +146,7 @@ def test_the_prior_shift_adds_log_frequencies_and_does_not_add_up(work):
     )
 
 
-def test_the_table_of_prior_shifts_says_what_the_shifted_checkpoint_answers():
+def test_the_table_of_prior_shifts_says_what_the_shifted_checkpoint_predicts():
     generator = np.random.default_rng(0)
     truth = np.arange(210) % 7
     logits = generator.normal(size=(210, 7)) + 2.0 * np.eye(7)[truth]
@@ -144,14 +154,15 @@ def test_the_table_of_prior_shifts_says_what_the_shifted_checkpoint_answers():
     row = next(
         line for line in prior_shift_table(logits, truth, counts, 0.0).splitlines() if line.startswith("       1.00")
     )
-    answers = (logits + np.log(counts / counts.sum())).argmax(axis=1)
-    assert row.split()[1] == f"{(answers == truth).mean():.1%}"
+    predicted = (logits + np.log(counts / counts.sum())).argmax(axis=1)
+    assert row.split()[1] == f"{(predicted == truth).mean():.1%}"
 
 
 def test_camera_shifts_take_part_in_the_temperature(work):
     path = work / "runs" / "first" / "best.pt"
-    checkpoint, validation, training = load_checkpoint(path), part(work, "validation"), part(work, "train")
-    fitted = fit_calibration(checkpoint, training, validation, camera_shifts=1)
+    checkpoint, validation, training = load_checkpoint(path), subset(work, "validation"), subset(work, "train")
+    counts = np.bincount(training.truth, minlength=7)
+    fitted = fit_calibration(checkpoint, CalibrationData(training, validation, counts), FitSettings(camera_shifts=1))
     model = build_checkpoint_model(checkpoint)
     copies = [validation, shifted_sample(validation, 0)]
     assert not np.array_equal(copies[0].images[:], copies[1].images)
@@ -160,13 +171,14 @@ def test_camera_shifts_take_part_in_the_temperature(work):
     assert fitted.temperature == pytest.approx(fit_temperature(logits, np.tile(truth, 2)), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("flag", "value", "message"),
-    [
-        ("--camera-shifts", "21", "--camera-shifts: expected 0 to 20, found 21"),
-        ("--prior-shift", "3", "--prior-shift: expected -1 to 2, found 3.0"),
-    ],
-)
-def test_shifts_out_of_range(work, flag, value, message):
-    with pytest.raises(DataError, match=message):
-        main([*flags(work), flag, value])
+def test_the_prior_shift_of_the_command_is_in_the_checkpoint(work, tmp_path, capsys):
+    run = tmp_path / "runs" / "first"
+    shutil.copytree(work / "runs" / "first", run)
+    before = load_checkpoint(run / "best.pt")
+    shifted = ["--runs-folder", str(tmp_path / "runs"), "--cache-folder", str(work / "cache"), "--prior-shift", "0.5"]
+    assert main(["--run", "first", *shifted]) == 0
+    after = load_checkpoint(run / "best.pt")
+    counts = np.bincount(subset(work, "train").truth, minlength=7)
+    expected = shift_prior(before, counts, 0.5).state_dict["head.classifier.bias"]
+    torch.testing.assert_close(after.state_dict["head.classifier.bias"], expected)
+    assert "0.50" in next(line for line in capsys.readouterr().out.splitlines() if "this checkpoint" in line)

@@ -19,7 +19,7 @@ from edge_runtime.errors import DataError
 from train.data.folder import load_records
 from train.data.split import make_split, write_split
 from train.demo.dataset import write_demo_dataset
-from train.evaluate import main, read_flags
+from train.evaluate import main
 from train.evaluation.corruptions import CORRUPTIONS
 from train.evaluation.data import read_evaluation_data
 from train.evaluation.subject import BundleSubject, CheckpointSubject
@@ -97,7 +97,7 @@ def read_predictions(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_report_is_on_the_test_part_of_the_last_run(report, demo):
+def test_the_report_is_on_the_test_set_of_the_last_run(report, demo):
     records = load_records(demo)
     expected = {records[index].image_id for index in make_split(records).indices(records, "test")}
     assert {row["image"] for row in read_predictions(report)} == expected
@@ -121,31 +121,31 @@ def test_the_gallery_shows_raw_and_overlay_side_by_side(report):
         assert gallery.width == 4 * (2 * 64 + 6)
 
 
-def test_the_figures_agree_with_scikit_learn_on_the_predictions(report):
+def test_the_metrics_agree_with_scikit_learn_on_the_predictions(report):
     rows = read_predictions(report)
     truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
     probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
-    figures = json.loads((report / "report.json").read_text())
+    metrics = json.loads((report / "report.json").read_text())
     predicted = probabilities.argmax(axis=1)
     macro = f1_score(truth, predicted, average="macro", zero_division=0)
-    assert figures["summary"]["macro_f1"]["value"] == pytest.approx(macro, abs=1e-9)
-    for row, index in zip(figures["classes"], range(7), strict=True):
+    assert metrics["summary"]["macro_f1"]["value"] == pytest.approx(macro, abs=1e-9)
+    for row, index in zip(metrics["classes"], range(7), strict=True):
         if 0 < (truth == index).sum() < len(truth):
             assert row["auc"]["value"] == pytest.approx(
                 roc_auc_score(truth == index, probabilities[:, index]), abs=1e-9
             )
-    assert figures["data"]["images"] == len(rows)
+    assert metrics["data"]["images"] == len(rows)
 
 
-def test_calibration_is_judged_before_and_after_the_temperature(report):
+def test_calibration_is_evaluated_before_and_after_the_temperature(report):
     rows = read_predictions(report)
     truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
     probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
-    figures = json.loads((report / "report.json").read_text())["calibration"]
-    assert figures["temperature"] == 2.0
+    metrics = json.loads((report / "report.json").read_text())["calibration"]
+    assert metrics["temperature"] == 2.0
     for name, scaled in (("after", probabilities), ("before", apply_temperature(np.log(probabilities), 1 / 2.0))):
         expected = expected_calibration_error(truth, scaled)
-        assert figures[name]["expected_calibration_error"] == pytest.approx(expected, abs=1e-9)
+        assert metrics[name]["expected_calibration_error"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_not_sure_threshold_is_reported(report):
@@ -156,10 +156,10 @@ def test_the_not_sure_threshold_is_reported(report):
 
 
 def test_every_corruption_is_reported_at_five_severities(report):
-    figures = json.loads((report / "report.json").read_text())["corruptions"]
-    assert figures["images"] == 7
-    assert [row["name"] for row in figures["rows"]] == list(CORRUPTIONS)
-    assert all(len(row["severities"]) == 5 for row in figures["rows"])
+    metrics = json.loads((report / "report.json").read_text())["corruptions"]
+    assert metrics["images"] == 7
+    assert [row["name"] for row in metrics["rows"]] == list(CORRUPTIONS)
+    assert all(len(row["severities"]) == 5 for row in metrics["rows"])
 
 
 def test_the_page_needs_no_other_file(report):
@@ -172,12 +172,12 @@ def test_the_page_needs_no_other_file(report):
 
 
 def test_names_from_files_are_escaped_in_the_page(report):
-    figures = json.loads((report / "report.json").read_text())
-    figures["subject"]["trained_on"] = "<script>alert(1)</script>"
-    assert "<script>" not in render_page(figures, [], [])
+    metrics = json.loads((report / "report.json").read_text())
+    metrics["subject"]["trained_on"] = "<script>alert(1)</script>"
+    assert "<script>" not in render_page(metrics, [], [])
 
 
-def test_averaging_over_views_changes_the_answers_a_little(runs, report, tmp_path, capsys):
+def test_averaging_over_views_changes_the_predictions_a_little(runs, report, tmp_path, capsys):
     main([*quick(runs), "--tta", "--output", str(tmp_path / "r"), "--gallery", "1"])
     assert "8 views" in capsys.readouterr().out
     plain, averaged = (
@@ -201,7 +201,7 @@ def test_the_temperature_reaches_the_logits(runs):
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.no_grad():
         raw = subject.model(normalise(torch.from_numpy(images))).double().numpy()
-    np.testing.assert_allclose(subject.answer(images, []), raw / 2.0, atol=1e-6)
+    np.testing.assert_allclose(subject.predict_logits(images, []), raw / 2.0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("engine", "precision"), [("onnx", "int8"), ("tflite", "fp32")])
@@ -230,7 +230,7 @@ def test_a_bundle_explains_the_class_that_was_asked(tiny_bundle, demo):
 def test_a_bundle_finds_the_run_it_came_from(tiny_bundle, runs, demo):
     facts = BundleSubject(tiny_bundle, "onnx", "fp32", threads=1).facts
     checkpoint = CheckpointSubject(runs / "first" / "best.pt").facts
-    with pytest.raises(DataError, match="say --split-file FILE"):
+    with pytest.raises(DataError, match="use --split-file FILE"):
         read_evaluation_data(facts, demo, "test", split_file=None, runs=runs, cache=runs.parent / "cache")
     moved = type(facts)(**{**facts.__dict__, "split_hash": checkpoint.split_hash})
     found = read_evaluation_data(moved, None, "test", split_file=None, runs=runs, cache=runs.parent / "cache")
@@ -244,7 +244,7 @@ def test_images_the_split_does_not_know_need_split_all(runs, tmp_path):
         path.rename(path.with_name(path.name.replace("ISIC_", "ISIC_9")))
     table = other / "HAM10000_metadata.csv"
     table.write_text(table.read_text().replace("ISIC_", "ISIC_9"))
-    with pytest.raises(DataError, match="say --split all for images the model never saw"):
+    with pytest.raises(DataError, match="use --split all for images the model never saw"):
         main([*quick(runs), "--data", str(other), "--output", str(tmp_path / "report")])
     assert not (tmp_path / "report").exists()
 
@@ -267,4 +267,26 @@ def test_an_older_report_is_replaced(runs, tmp_path):
 
 def test_no_run_yet_is_said(tmp_path):
     with pytest.raises(DataError, match="found no run yet"):
-        read_flags(["--runs-folder", str(tmp_path)])
+        main(["--runs-folder", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--gallery", "-1"], "argument --gallery: expected a whole number of at least 0, found -1"),
+        (["--bootstrap", "0"], "argument --bootstrap: expected a whole number of at least 1, found 0"),
+        (["--tta", "2"], "argument --tta: invalid choice: 2 (choose from 1, 4, 8)"),
+        (["--nope"], "unrecognized arguments: --nope"),
+        (
+            ["--run", "first", "--bundle", "models/demo"],
+            "expected one of --run, --checkpoint and --bundle, found --run and --bundle",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line(runs, capfd, flags, complaint):
+    with pytest.raises(SystemExit) as stopped:
+        main([*folders(runs), *flags])
+    assert stopped.value.code == 2
+    printed = capfd.readouterr()
+    assert printed.err.splitlines() == [f"error: {complaint} (see python -m train.evaluate --help)"]
+    assert not printed.out

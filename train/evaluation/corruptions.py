@@ -1,8 +1,8 @@
-"""Images made worse on purpose, at five severities: noise, blur, light, colour, compression, hair.
+"""Corrupted images at five severities: noise, blur, exposure, colour, compression, hair.
 
 Kinds and strengths after Hendrycks, Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations, ICLR 2019 (ImageNet-C, made for images of 224 pixels), plus two that dermatoscopes add: colour casts
-and hair. ``corrupt(name, image, severity, generator)`` takes and returns uint8 (H, W, 3).
+Perturbations, ICLR 2019 (ImageNet-C, made for images of 224 pixels), plus two that are common in dermoscopy: colour
+casts and hair. ``corrupt(name, image, severity, generator)`` takes and returns uint8 (H, W, 3).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def corrupt(name: str, image_hwc: ImageArray, severity: int, generator: Generato
 
 
 def _gaussian_noise(values: Floats, step: int, generator: Generator) -> Floats:
-    deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[step]
-    return values + deviation * generator.standard_normal(values.shape, dtype=np.float32)
+    sigma = (0.08, 0.12, 0.18, 0.26, 0.38)[step]
+    return values + sigma * generator.standard_normal(values.shape, dtype=np.float32)
 
 
 def _shot_noise(values: Floats, step: int, generator: Generator) -> Floats:
@@ -50,8 +50,8 @@ def _shot_noise(values: Floats, step: int, generator: Generator) -> Floats:
 
 def _impulse_noise(values: Floats, step: int, generator: Generator) -> Floats:
     share = (0.03, 0.06, 0.09, 0.17, 0.27)[step]
-    drawn = generator.random(values.shape)
-    return np.where(drawn < share / 2, 0.0, np.where(drawn < share, 1.0, values))
+    chance = generator.random(values.shape)
+    return np.where(chance < share / 2, 0.0, np.where(chance < share, 1.0, values))
 
 
 def _defocus_blur(values: Floats, step: int, generator: Generator) -> Floats:
@@ -139,7 +139,7 @@ def _hair(values: Floats, step: int, generator: Generator) -> Floats:
 
 
 def _filtered(values: Floats, kernel: Floats) -> Floats:
-    """Convolve every channel with a kernel of sum one, mirroring the image at its borders."""
+    """Convolve every channel with the kernel, normalised to sum one; the image is reflected at its edges."""
     rows, columns = (size // 2 for size in kernel.shape)
     padded = np.pad(
         values, ((rows, kernel.shape[0] - 1 - rows), (columns, kernel.shape[1] - 1 - columns), (0, 0)), "reflect"

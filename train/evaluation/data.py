@@ -1,4 +1,4 @@
-"""Which images an evaluation looks at: a data folder, and the subset of the split that the model did not learn from."""
+"""The images of an evaluation: a data folder, and the subset of its split that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SUBSET_NAMES = {"train": "training set", "validation": "validation set", "test": "test set", "all": "whole data set"}
+"""What a subset is called in text."""
+
+
 class SelectedImages:
-    """Some images of a memory-mapped cache, copied out only when they are asked for: ``images[3]``, ``[10:20]``."""
+    """Some images of a memory-mapped cache, copied only when they are indexed: ``images[3]``, ``images[10:20]``."""
 
     def __init__(self, images: NDArray[np.uint8], positions: Sequence[int] | NDArray[np.int64]) -> None:
         self.images = images
@@ -38,7 +42,10 @@ class SelectedImages:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Images uint8 (N, size, size, 3) with their records, in the same order; ``subset`` says which they are."""
+    """Images uint8 (N, size, size, 3) with their records, in the same order; ``subset`` says which they are.
+
+    ``left_out`` are the ids of images that could not be read.
+    """
 
     folder: Path
     subset: str
@@ -65,15 +72,15 @@ def read_evaluation_data(
 ) -> EvaluationData:
     """Read the images of ``subset`` ("validation", "test", "train" or "all").
 
-    The split is ``split_file``, else the one of the run whose hash the subject carries; the folder is ``data``, else
-    the one that run learned from. Raises :class:`DataError` when there is nothing to evaluate on.
+    The split is ``split_file``, else that of the run whose split hash the subject has; the folder is ``data``, else
+    the one that the run was trained on. Raises :class:`DataError` when there is nothing to evaluate on.
     """
     known = _folders_with_its_split(facts, runs)
     folder = data or _data_folder(known, facts)
     records = load_records(folder)
     split = read_split(split_file) if split_file else read_split(known[0] / "split.csv") if known else None
     chosen = {record.image_id for record in _choose(records, split, subset, facts, folder)}
-    opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the very cache that training built
+    opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the same cache that training built
     by_id = {record.image_id: record for record in records}
     positions = [index for index, image_id in enumerate(opened.image_ids) if image_id in chosen]
     return EvaluationData(
@@ -87,7 +94,7 @@ def read_evaluation_data(
 
 
 def _folders_with_its_split(facts: SubjectFacts, runs: Path) -> list[Path]:
-    """Return the folders whose split the subject was trained with: the bundle or the checkpoint's run first."""
+    """Return the folders that hold the split the subject was trained with: the bundle or the checkpoint's run first."""
     candidates = [facts.source, facts.source.parent, *sorted(path for path in runs.glob("*") if path.is_dir())]
     return [
         folder
@@ -97,14 +104,14 @@ def _folders_with_its_split(facts: SubjectFacts, runs: Path) -> list[Path]:
 
 
 def _data_folder(known: list[Path], facts: SubjectFacts) -> Path:
-    """Return what the run learned from. A bundle holds the split and not the data's place, so a run may know more."""
+    """Return the folder that the run was trained on. A bundle has the split without this path, so runs are searched."""
     if not known:
-        raise DataError(f"{facts.source}: no run with its split was found, so say --data FOLDER")
+        raise DataError(f"{facts.source}: no run with its split was found; use --data FOLDER")
     path = next((folder / "data.json" for folder in known if (folder / "data.json").exists()), known[0] / "data.json")
     try:
         return Path(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected the run's data folder ({error}); say --data FOLDER") from None
+        raise DataError(f"{path}: expected the run's data folder ({error}); use --data FOLDER") from None
 
 
 def _choose(
@@ -117,14 +124,14 @@ def _choose(
         if prescribed:
             return prescribed
         raise DataError(
-            f"{facts.source}: no run with its split was found, so the {subset} subset of {folder} is unknown; "
-            "say --split-file FILE, or --split all for images the model never saw"
+            f"{facts.source}: no run with its split was found, so the {SUBSET_NAMES[subset]} of {folder} is "
+            "unknown; use --split-file FILE, or --split all for images the model never saw"
         )
     chosen = [records[index] for index in split.indices(records, subset)]
     if not chosen:
         found = ", ".join(f"{len(split.indices(records, name))} {name}" for name in SUBSETS)
         raise DataError(
-            f"{folder}: expected images of the {subset} subset, found {len(records)} images of which the split "
-            f"knows {found}; say --split all for images the model never saw"
+            f"{folder}: expected images of the {SUBSET_NAMES[subset]}, found {len(records)} images of which the split "
+            f"knows {found}; use --split all for images the model never saw"
         )
     return chosen

@@ -1,7 +1,7 @@
-"""Images that are no dermatoscopic images, to measure whether a model notices: shipped by libraries or drawn here.
+"""Images that are not dermoscopic images, to measure whether a model detects them: from libraries or drawn here.
 
 Photos of everyday things, pages of text, faces and textures come with scikit-image and scikit-learn; noise, blank and
-lettered images are drawn; the last kind is lesions corrupted beyond use.
+lettered images are drawn; the last kind is lesions corrupted beyond recognition.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ _RUINS = (
 
 
 def other_images(size: int, lesions: Images, seed: int = 0) -> dict[str, Images]:
-    """Return kind → images uint8 (n, size, size, 3); the ruined are made of ``lesions`` (N, size, size, 3)."""
+    """Return kind → images uint8 (n, size, size, 3); the ruined ones are made from ``lesions`` (N, size, size, 3)."""
     generator = np.random.default_rng(seed)
-    photos = [*_shipped(EVERYDAY), *_learn_photos()]
+    photos = [*_shipped(EVERYDAY), *_sklearn_photos()]
     return {
         "everyday photos": _with_crops(photos, size, generator),
         "faces": _faces(size),
@@ -75,13 +75,13 @@ def _shipped(names: tuple[str, ...]) -> Iterator[Image.Image]:
             yield image.convert("RGB")
 
 
-def _learn_photos() -> Iterator[Image.Image]:
+def _sklearn_photos() -> Iterator[Image.Image]:
     for name in ("china.jpg", "flower.jpg"):
         yield Image.fromarray(sklearn.datasets.load_sample_image(name))
 
 
 def _with_crops(images: list[Image.Image], size: int, generator: Generator, crops: int = 3) -> Images:
-    """Return every image whole and in random crops of half its sides."""
+    """Return every image whole and in random crops of half its width and height."""
     rows = []
     for image in images:
         rows.append(load_image_hwc(image, size))
@@ -94,7 +94,7 @@ def _with_crops(images: list[Image.Image], size: int, generator: Generator, crop
 
 
 def _faces(size: int, count: int = 40) -> Images:
-    """Labelled Faces in the Wild, as scikit-image ships a part of it: 25×25 grey faces, enlarged."""
+    """Labelled Faces in the Wild, the subset that scikit-image ships: 25×25 grey faces, enlarged."""
     grey = np.rint(255 * skimage.data.lfw_subset()[:count]).clip(0, 255).astype(np.uint8)
     return np.stack([load_image_hwc(Image.fromarray(face).convert("RGB"), size) for face in grey])
 
@@ -112,18 +112,18 @@ def _lettered(size: int, generator: Generator, count: int = 12) -> Images:
 
 
 def _noise(size: int, generator: Generator, count: int = 10) -> Images:
-    """Even, bell-shaped and coarse coloured noise."""
+    """Uniform, Gaussian and coarse coloured noise."""
     rows = [generator.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count)]
     for _ in range(count):
-        middle, deviation = generator.uniform(80, 180, 3), generator.uniform(20, 70)
-        rows.append(np.clip(generator.normal(middle, deviation, (size, size, 3)), 0, 255).astype(np.uint8))
+        mean, sigma = generator.uniform(80, 180, 3), generator.uniform(20, 70)
+        rows.append(np.clip(generator.normal(mean, sigma, (size, size, 3)), 0, 255).astype(np.uint8))
         cells = generator.integers(0, 256, (int(generator.integers(4, 40)), 20, 3), dtype=np.uint8)
         rows.append(load_image_hwc(Image.fromarray(cells).resize((size, size), Image.Resampling.NEAREST), size))
     return np.stack(rows)
 
 
 def _blank(size: int, generator: Generator, count: int = 20) -> Images:
-    """Black, white, even colours (skin-like ones too) and gradients between two."""
+    """Black, white, plain colours (skin-like ones too) and gradients between two."""
     rows = [np.full((size, size, 3), value, dtype=np.uint8) for value in (0, 255, 128)]
     skin = np.array([214, 160, 150])
     for number in range(count):

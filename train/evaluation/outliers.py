@@ -1,4 +1,4 @@
-"""How well a model's outlier score tells lesions from everything else: the table of the report."""
+"""How well a model's outlier score separates lesions from other images: the table of the report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LESIONS = 400
 
 
 def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESIONS) -> dict[str, Any] | None:
-    """Return scores, areas under the ROC curve and refusals by kind of image; ``None`` for a model without a score.
+    """Return scores, areas under the ROC curve and the rejected share by kind of image; ``None`` without a score.
 
-    At most ``lesions`` images of the evaluated part stand for lesions, drawn at random, so with the prevalence of
-    the data.
+    At most ``lesions`` of the evaluated images stand for lesions, sampled at random, so with the prevalence of the
+    data.
     """
     count = min(lesions, len(data.records))
     chosen = np.sort(np.random.default_rng(0).permutation(len(data.records))[:count])
@@ -33,13 +33,13 @@ def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESI
     rows = []
     for kind, values in scores.items():
         assert values is not None
-        refused = None if limit is None else float((values > limit).mean())
+        rejected = None if limit is None else float((values > limit).mean())
         rows.append(
             {
                 "kind": kind,
                 "images": len(values),
                 "auc": separation(own, values),
-                "refused": refused,
+                "rejected": rejected,
                 "scores": values,
             }
         )
@@ -47,8 +47,8 @@ def measure_outliers(subject: Subject, data: EvaluationData, lesions: int = LESI
     return {
         "lesions": {"images": count, "scores": own},
         "not_lesion_above": limit,
-        "false_alarm_rate": None if limit is None else float((own > limit).mean()),
+        "false_positive_rate": None if limit is None else float((own > limit).mean()),
         "auc": separation(own, everything),
-        "refused": None if limit is None else float((everything > limit).mean()),
+        "rejected": None if limit is None else float((everything > limit).mean()),
         "kinds": rows,
     }

@@ -1,4 +1,4 @@
-"""How the figures fall when images are corrupted: every corruption at every severity on a sample of the images."""
+"""How much metrics degrade on corrupted images: every corruption at every severity on a sample of the images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NAMES = ("accuracy", "balanced_accuracy", "expected_calibration_error")
 
 
 def measure_robustness(subject: Subject, data: EvaluationData, images: int, seed: int = 0) -> dict[str, Any]:
-    """Return figures per corruption and severity on at most ``images`` images, drawn evenly over the classes."""
+    """Return metrics per corruption and severity on at most ``images`` images, sampled evenly over the classes."""
     sample = data.select(balanced_sample(data.truth, images, seed))
     images_nhwc = sample.images[:]
-    clean = _figures(subject, sample, images_nhwc)
+    clean = _metrics(subject, sample, images_nhwc)
     rows: list[dict[str, Any]] = []
     with tqdm(
         total=len(CORRUPTIONS) * len(SEVERITIES), desc="corrupting", unit="run", leave=False, disable=None
@@ -31,8 +31,8 @@ def measure_robustness(subject: Subject, data: EvaluationData, images: int, seed
             for severity in SEVERITIES:
                 # zlib.crc32 and not hash(), which differs from one process to the next
                 generator = np.random.default_rng([seed, zlib.crc32(name.encode()), severity])
-                worse = np.stack([corrupt(name, image, severity, generator) for image in images_nhwc])
-                severities.append({"severity": severity, **_figures(subject, sample, worse)})
+                corrupted = np.stack([corrupt(name, image, severity, generator) for image in images_nhwc])
+                severities.append({"severity": severity, **_metrics(subject, sample, corrupted)})
                 bar.update()
             rows.append({"name": name, "severities": severities, "mean": _mean(severities)})
     return {
@@ -44,7 +44,7 @@ def measure_robustness(subject: Subject, data: EvaluationData, images: int, seed
 
 
 def balanced_sample(truth: np.ndarray[Any, np.dtype[np.int64]], count: int, seed: int) -> list[int]:
-    """Return at most ``count`` positions, sorted, taking the classes in turn so that rare ones are all there."""
+    """Return at most ``count`` positions, sorted, taking the classes in turn so that rare ones are all included."""
     generator = np.random.default_rng(seed)
     queues = [generator.permutation(np.flatnonzero(truth == label)).tolist() for label in np.unique(truth)]
     chosen: list[int] = []
@@ -55,10 +55,10 @@ def balanced_sample(truth: np.ndarray[Any, np.dtype[np.int64]], count: int, seed
     return sorted(chosen)
 
 
-def _figures(subject: Subject, sample: EvaluationData, images: Any) -> dict[str, float]:
-    probabilities = apply_temperature(subject.answer(images, sample.records))
-    figures = summary_metrics(sample.truth, probabilities)
-    return {name: figures[name] for name in NAMES}
+def _metrics(subject: Subject, sample: EvaluationData, images: Any) -> dict[str, float]:
+    probabilities = apply_temperature(subject.predict_logits(images, sample.records))
+    metrics = summary_metrics(sample.truth, probabilities)
+    return {name: metrics[name] for name in NAMES}
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""What is evaluated, behind one face: a checkpoint in PyTorch, or a bundle with any engine and precision.
+"""One interface for what can be evaluated: a checkpoint in PyTorch, or a bundle with any engine and precision.
 
-Everything after this module sees images go in and logits and maps come out, so the deployed int8 model gets the same
-report as the network it came from.
+The rest of an evaluation only sees images go in and logits and heat maps come out, so the deployed int8 model gets the
+same report as the network it was exported from.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import PatientMetadataSpec
@@ -29,14 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Images = NDArray[np.uint8]
+    from train.evaluation.data import SelectedImages
+
     Logits = NDArray[np.float64]
 
 _SMALLEST_PROBABILITY = np.finfo(np.float64).tiny
+_CHUNK = 64
+"""Images between two steps of the progress bar."""
 
 
 @dataclass(frozen=True)
 class SubjectFacts:
-    """What a report says about its subject. Thresholds are ``None`` where the model has none."""
+    """What a report says about the evaluated model. Thresholds are ``None`` where it has none."""
 
     title: str
     source: Path
@@ -54,22 +59,22 @@ class SubjectFacts:
 
 
 class Subject(Protocol):
-    """A loaded model. ``images`` are uint8 (N, size, size, 3); ``records`` bring the patients, in the same order."""
+    """A loaded model. ``images`` are uint8 (N, size, size, 3); ``records`` hold the patients, in the same order."""
 
     facts: SubjectFacts
 
-    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
-        """Return calibrated logits, float64 (N, C): their softmax is what the model says."""
+    def predict_logits(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
+        """Return calibrated logits, float64 (N, C): their softmax is the predicted probabilities."""
 
     def explain(self, image_hwc: Images, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """Return the class-activation map of one class, float32 (h, w), ≥ 0."""
 
     def outlier_scores(self, images: Images) -> NDArray[np.float64] | None:
-        """Return how unlike a dermatoscopic image each image is, float64 (N,); ``None`` for a model without it."""
+        """Return outlier scores, float64 (N,), higher = less like a dermoscopic image; ``None`` without a score."""
 
 
 class CheckpointSubject:
-    """A checkpoint, evaluated in float32 on the processor."""
+    """A checkpoint, evaluated in float32 on the CPU."""
 
     batch_size = 32
 
@@ -97,13 +102,13 @@ class CheckpointSubject:
             },
         )
 
-    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
+    def predict_logits(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
         """See :class:`Subject`."""
         rows = []
         for start in range(0, len(images), self.batch_size):
-            part = slice(start, start + self.batch_size)
+            chunk = slice(start, start + self.batch_size)
             with torch.inference_mode():
-                logits = self.model(_as_batch(images[part]), self._metadata(records[part]))
+                logits = self.model(_as_batch(images[chunk]), self._metadata(records[chunk]))
             rows.append(logits.double().numpy() / self.facts.temperature)
         return np.concatenate(rows)
 
@@ -131,11 +136,11 @@ class CheckpointSubject:
 
 
 class BundleSubject:
-    """A bundle's variant, evaluated through the very code that runs on the device."""
+    """A bundle's variant, evaluated with the same code that runs on the device."""
 
     def __init__(self, bundle: Path, engine: str, precision: str, threads: int | None = None, views: int = 1) -> None:
         self.classifier = Classifier.load(bundle, engine=engine, precision=precision, threads=threads, views=views)
-        self.upright = self.classifier  # for maps and outlier scores, which are those of the upright image
+        self.upright = self.classifier  # for heat maps and outlier scores, which are those of the image as it is
         if views > 1:
             self.upright = Classifier.load(bundle, engine=self.classifier.engine, precision=precision, threads=threads)
         manifest = self.classifier.manifest
@@ -162,8 +167,8 @@ class BundleSubject:
             },
         )
 
-    def answer(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
-        """See :class:`Subject`. The device says probabilities; their logarithm is the logits up to a constant."""
+    def predict_logits(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
+        """See :class:`Subject`. The device returns probabilities; their logarithm is the logits up to a constant."""
         rows = np.empty((len(images), len(CLASS_CODES)))
         for row, (image_hwc, record) in enumerate(zip(images, records, strict=True)):
             prediction = self.classifier.predict(image_hwc, patient=self._patient(record))
@@ -187,8 +192,19 @@ class BundleSubject:
         return None if spec is None else patient_of(record, spec)
 
 
+def predict_all(subject: Subject, images: SelectedImages, records: Sequence[LesionRecord]) -> Logits:
+    """Return the calibrated logits of all images, float64 (N, C), with a progress bar."""
+    rows = []
+    with tqdm(total=len(records), desc="predicting", unit="image", leave=False, disable=None) as bar:
+        for start in range(0, len(records), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            rows.append(subject.predict_logits(images[chunk], records[chunk]))
+            bar.update(len(rows[-1]))
+    return np.concatenate(rows)
+
+
 def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetadata:
-    """Return what is known of the patient; a sex or site that the model was not trained with counts as unknown."""
+    """Return what is known of the patient; a sex or site that the model was not trained on counts as unknown."""
     return PatientMetadata(
         record.age,
         record.sex if record.sex in spec.sexes else None,

@@ -27,7 +27,7 @@ def write_submission(path: Path, image_ids: Sequence[str], probabilities: NDArra
 
 
 def write_ground_truth(path: Path, image_ids: Sequence[str], truth: NDArray[np.int64]) -> Path:
-    """Write the truth (N,) as the challenge does, one-hot, so that a submission can be scored; returns ``path``."""
+    """Write the truth (N,) as the challenge does, one-hot, to score a submission against; returns ``path``."""
     return _write(path, image_ids, np.eye(len(CLASS_CODES))[truth][:, _ORDER].tolist())
 
 

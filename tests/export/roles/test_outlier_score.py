@@ -25,7 +25,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> t
     folder = tmp_path_factory.mktemp("calibrated")
     checkpoint = write_run(folder / "runs" / "stripes", data_folder)
     flags = ["--runs-folder", str(folder / "runs"), "--cache-folder", str(folder / "cache"), "--run", "stripes"]
-    calibrate([*flags, "--false-alarm-rate", "0.05"])
+    calibrate([*flags, "--false-positive-rate", "0.05"])
     configuration = exported_configuration(checkpoint, folder / "models" / "stripes")
     run_export(dataclasses.replace(configuration, precisions=("fp32",)))
     return checkpoint, configuration.output

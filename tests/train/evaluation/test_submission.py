@@ -1,4 +1,4 @@
-"""The official scorer of the ISIC challenge reads our file and agrees with our figures to 1e-9."""
+"""The official scorer of the ISIC challenge reads our file and agrees with our metrics to 1e-9."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ scoring = pytest.importorskip("isic_challenge_scoring")
 
 
 @pytest.fixture(scope="module")
-def answers() -> tuple[np.ndarray, np.ndarray, list[str]]:
+def predictions() -> tuple[np.ndarray, np.ndarray, list[str]]:
     generator = np.random.default_rng(8)
     truth = np.concatenate([np.arange(7), generator.choice(7, size=200, p=[0.05, 0.05, 0.1, 0.02, 0.1, 0.65, 0.03])])
     logits = generator.normal(size=(207, 7)) * 2
@@ -23,8 +23,8 @@ def answers() -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def score(answers, tmp_path_factory):
-    truth, probabilities, image_ids = answers
+def score(predictions, tmp_path_factory):
+    truth, probabilities, image_ids = predictions
     folder = tmp_path_factory.mktemp("challenge")
     return scoring.ClassificationScore.from_file(
         write_ground_truth(folder / "truth.csv", image_ids, truth),
@@ -36,21 +36,21 @@ def score(answers, tmp_path_factory):
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:isic_challenge_scoring")
 
 
-def test_the_official_score_is_our_balanced_accuracy(answers, score):
-    truth, probabilities, _ = answers
+def test_the_official_score_is_our_balanced_accuracy(predictions, score):
+    truth, probabilities, _ = predictions
     assert score.overall == pytest.approx(summary_metrics(truth, probabilities)["balanced_accuracy"], abs=1e-9)
 
 
-def test_the_official_areas_are_ours(answers, score):
-    truth, probabilities, _ = answers
+def test_the_official_areas_are_ours(predictions, score):
+    truth, probabilities, _ = predictions
     for one in class_metrics(truth, probabilities):
         row = score.per_category.loc[one.code.upper()]
         assert row["auc"] == pytest.approx(one.auc, abs=1e-9)
         assert row["ap"] == pytest.approx(one.average_precision, abs=1e-9)
 
 
-def test_columns_are_those_of_the_challenge_in_its_order(answers, tmp_path):
-    _, probabilities, image_ids = answers
+def test_columns_are_those_of_the_challenge_in_its_order(predictions, tmp_path):
+    _, probabilities, image_ids = predictions
     lines = write_submission(tmp_path / "s.csv", image_ids, probabilities).read_text().splitlines()
     assert lines[0] == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
     first = lines[1].split(",")

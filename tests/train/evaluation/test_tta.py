@@ -19,11 +19,11 @@ FACTS = SubjectFacts("made up", Path("nowhere"), 4, 1.0, False, "0" * 64, "none"
 
 
 class CornerSubject:
-    """Answers with the brightness of the upper left pixel as the logit of the first class."""
+    """Gives the brightness of the upper left pixel as the logit of the first class."""
 
     facts = FACTS
 
-    def answer(self, images, records):
+    def predict_logits(self, images, records):
         logits = np.zeros((len(images), 7))
         logits[:, 0] = images[:, 0, 0, 0] / 50
         return logits
@@ -43,17 +43,17 @@ def test_the_views_are_the_eight_symmetries():
     np.testing.assert_array_equal(apply_symmetry(image, 4)[0, :, :, 0], image[0, :, ::-1, 0])
 
 
-def test_the_answer_is_the_mean_probability_over_the_corners():
+def test_the_prediction_is_the_mean_probability_over_the_corners():
     image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
     corners = image[0, [0, 0, 3, 3], [0, 3, 0, 3], 0]
     logits = np.zeros((4, 7))
     logits[:, 0] = corners / 50
     expected = apply_temperature(logits).mean(axis=0)
-    answered = apply_temperature(AugmentedSubject(CornerSubject(), 8).answer(image, [None]))[0]
-    np.testing.assert_allclose(answered, expected, atol=1e-12)
+    predicted = apply_temperature(AugmentedSubject(CornerSubject(), 8).predict_logits(image, [None]))[0]
+    np.testing.assert_allclose(predicted, expected, atol=1e-12)
 
 
-def test_the_title_says_so_and_the_map_is_the_upright_one():
+def test_the_title_says_so_and_the_heat_map_is_that_of_the_image_itself():
     subject = AugmentedSubject(CornerSubject(), 8)
     assert subject.facts == dataclasses.replace(FACTS, title="made up, 8 views")
     image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -62,14 +62,14 @@ def test_the_title_says_so_and_the_map_is_the_upright_one():
 
 @pytest.mark.parametrize("engine", installed_engines())
 @pytest.mark.parametrize("views", VIEW_COUNTS)
-def test_the_device_answers_as_a_checkpoint_is_evaluated(engine, views):
+def test_the_device_predicts_as_a_checkpoint_is_evaluated(engine, views):
     """Two ways to the same number: the device's own views, and views made around a device that knows one only."""
     images = np.stack([np.asarray(blob_image(seed=seed).resize((224, 224))) for seed in range(3)])
     single = BundleSubject(REFERENCE_BUNDLE, engine, "int8", 1)
-    around = AugmentedSubject(single, views).answer(images, [None] * 3)
+    around = AugmentedSubject(single, views).predict_logits(images, [None] * 3)
     device = BundleSubject(REFERENCE_BUNDLE, engine, "int8", 1, views)
     np.testing.assert_allclose(
-        apply_temperature(device.answer(images, [None] * 3)), apply_temperature(around), atol=1e-9
+        apply_temperature(device.predict_logits(images, [None] * 3)), apply_temperature(around), atol=1e-9
     )
-    moved = np.abs(apply_temperature(around) - apply_temperature(single.answer(images, [None] * 3))).max()
+    moved = np.abs(apply_temperature(around) - apply_temperature(single.predict_logits(images, [None] * 3))).max()
     assert (moved > 1e-3) == (views > 1)  # the views differ, so the agreement means something
