@@ -1,4 +1,4 @@
-"""What was measured: the parity table as text, and everything as ``report.json`` in the bundle."""
+"""The measurements of an export: the parity table as text, and all of them as ``report.json`` in the bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_report(
 ) -> dict[str, Any]:
     """Return the tree of ``report.json``: parity with intervals and per-class changes, and all int8 recipes.
 
-    ``manifest`` holds what was measured; ``training`` is what the run's folder says.
+    ``manifest`` has its ``measured`` section; ``training`` is what :func:`export.report.run_facts.run_facts` returns.
     """
     measured = {name: value for name, value in msgspec.to_builtins(manifest.measured).items() if name != "parity"}
     return plain(
@@ -37,7 +37,7 @@ def build_report(
             "name": manifest.name,
             "measured": measured,
             "training": training,
-            "machine": {"processor": cpu_name(), "system": platform.system(), "threads": 1},
+            "machine": {"cpu": cpu_name(), "system": platform.system(), "threads": 1},
             "tolerances": asdict(tolerances),
             "broken_tolerances": list(measurements.broken),
             "intervals": {
@@ -66,7 +66,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
 
 
 def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CHANGED) -> list[tuple[int, float]]:
-    """Return the images whose probabilities changed most, as (position, largest difference), the worst first."""
+    """Return the images whose probabilities changed most, as (position, largest difference), largest first."""
     differences = np.abs(result.probabilities - reference.probabilities).max(axis=1)
     return [(index, float(differences[index])) for index in np.argsort(-differences, kind="stable")[:count].tolist()]
 
@@ -82,8 +82,8 @@ def _chain(entry: dict[str, Any], result: GraphParity, measurements: Measurement
             "accuracy_change": intervals["accuracy"],
             "balanced_accuracy_change": intervals["balanced_accuracy"],
         },
-        "recognised_more_or_fewer": {
-            code: {"images": count, "change": change, "recall_change": intervals[f"sensitivity/{code}"]}
+        "classes": {
+            code: {"images": count, "correct_change": change, "recall_change": intervals[f"sensitivity/{code}"]}
             for code, (change, count) in recall_changes(result, reference, images.truth).items()
         },
         "explain_correlation": [round(value, 5) for value in result.explain_correlation],
@@ -95,7 +95,7 @@ def _chain(entry: dict[str, Any], result: GraphParity, measurements: Measurement
 
 
 def parity_table(manifest: Manifest, measurements: Measurements) -> str:
-    """Return one line per graph chain, against PyTorch on the validation images."""
+    """Return one line per chain of graphs, compared with PyTorch on the validation images."""
     head = ("variant", "graphs", "agree", "max Δp", "Δacc", "Δbal.acc", "Grad-CAM r", "MB", "ms")
     rows = [head]
     for entry, result in zip(measurements.parity, measurements.results, strict=True):
@@ -123,8 +123,8 @@ def parity_table(manifest: Manifest, measurements: Measurements) -> str:
     ]
     measured = manifest.measured
     title = (
-        f"{manifest.name}: against PyTorch on {measured.images} images of {measured.split} "
+        f"{manifest.name}: compared with PyTorch on {measured.images} {measured.split} images "
         f"(accuracy {measured.accuracy:.2%}, balanced accuracy {measured.balanced_accuracy:.2%}); "
-        "changes in points, milliseconds on one thread"
+        "changes in percentage points, milliseconds on one thread"
     )
     return "\n".join([title, *lines])

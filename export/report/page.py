@@ -1,4 +1,4 @@
-"""``report.json`` as one HTML file that fetches nothing; only the run's own copy shows images."""
+"""``report.json`` as one HTML file that loads nothing else; only the copy beside the run shows images."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
 
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.errors import BundleError
-from train.report.page import format_figure, format_percent
+from train.report.html import page_environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_NAME = "report.html"
 INSTRUCTION_SETS_NAME = "instruction_sets.json"
 LEAST_SCALE = 0.01
-"""Half the width of the drawings of a change, as a fraction, where no interval is wider."""
+"""Half the width of the plots of a change, as a fraction, where no interval is wider."""
 
 
 def write_bundle_page(folder: Path, manifest: Manifest, report: dict[str, Any]) -> Path:
@@ -35,21 +34,19 @@ def render_page(
     cases: dict[str, list[dict[str, Any]]] | None = None,
 ) -> str:
     """Return the page. ``report`` is the tree of ``report.json``; ``cases`` are images to show by variant."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
+    environment = page_environment(TEMPLATES)
     scale = _scale(report)
     environment.filters |= {
-        "figure": format_figure,
-        "percent": format_percent,
         "points": _points,
         "signed": lambda count: f"{count:+d}".replace("-", "−") if count else "0",
         "scientific": lambda value: "0" if value == 0 else f"{value:.1e}",
         "place": lambda value: round(100 * min(1.0, max(0.0, 0.5 + value / (2 * scale))), 2),
     }
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("export.html.j2").render(
         manifest=msgspec.to_builtins(manifest),
         report={"nodes": {}, "tflite_routes": [], **report},
+        demo="This model was trained on generated images." if manifest.demo else "",
+        code_version=describe_code_version(manifest.provenance.code_version),
         instruction_sets=instruction_sets,
         cases=cases or {},
         kept={name: _least_divergent(tried) for name, tried in report["int8_recipes"].items()},
@@ -58,7 +55,7 @@ def render_page(
 
 
 def read_instruction_sets(folder: Path) -> dict[str, Any] | None:
-    """Return what was measured on emulated processors, ``None`` where nobody did. Raises :class:`BundleError`."""
+    """Return what was measured on emulated CPUs, ``None`` if nothing was. Raises :class:`BundleError`."""
     path = folder / INSTRUCTION_SETS_NAME
     return read_json(path) if path.is_file() else None
 
@@ -74,8 +71,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def describe_code_version(code_version: str) -> str:
+    """Return the manifest's code version, and in words that its working tree had uncommitted changes."""
+    if not code_version.endswith("-dirty)"):
+        return code_version
+    return code_version.replace("-dirty)", "), made from a tree with uncommitted changes")
+
+
 def _points(change: float | None) -> str:
-    """Return a change of a share in points, with a real minus sign."""
+    """Return a change of a fraction in percentage points, with a typographic minus sign."""
     return "–" if change is None else f"{100 * change + 0.0:+.2f}".replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""How a model came to be, as far as its run folder says: what the model card tells of the training."""
+"""How a model was trained, as far as its run folder says: what the model card reports of the training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SETTINGS = (
     "image_size", "final_epochs", "final_image_size", "batch_size", "optimizer", "learning_rate", "weight_decay",
     "schedule", "loss", "label_smoothing", "augmentation", "mixup", "cutmix", "ema", "precision", "threads", "seed",
 )  # fmt: skip
-"""What of a run's configuration the card tells."""
+"""The settings of a run that the card reports."""
 
 
 def run_facts(checkpoint: Checkpoint, run: Path) -> dict[str, Any]:
-    """Return the epochs, their seconds, where the weights started, and the settings; ``None`` for what nobody knows.
+    """Return the epochs, their total seconds, the initial weights and the settings; ``None`` for what is not recorded.
 
-    The seconds are the sum of the epochs' in ``metrics.jsonl``, and so know nothing of epochs that were repeated.
+    The seconds are summed over the epochs in ``metrics.jsonl``, which has no record of repeated epochs.
     """
     start = checkpoint.config.get("init")
     rows = _epoch_rows(run / "metrics.jsonl")
@@ -27,12 +27,12 @@ def run_facts(checkpoint: Checkpoint, run: Path) -> dict[str, Any]:
         "epoch": checkpoint.epoch,
         "epochs": len(rows) or None,
         "seconds": sum(row["seconds"] for row in rows) if rows else None,
-        "settings": told_settings(checkpoint.config),
+        "settings": reported_settings(checkpoint.config),
     }
 
 
-def told_settings(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Return what the card tells of a run's saved configuration."""
+def reported_settings(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's saved configuration that the card reports."""
     return {name: configuration[name] for name in SETTINGS if name in configuration}
 
 

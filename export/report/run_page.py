@@ -1,6 +1,6 @@
-"""The report beside the training run: the bundle's page with the images that quantising changed most.
+"""The report beside the training run: the bundle's page with the images that quantisation changed most.
 
-Patients' images must not travel with a bundle, so they are shown here alone, in a folder that git ignores.
+Images of patients must not travel with a bundle, so only this page shows them, in a folder that git ignores.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from export.report.page import PAGE_NAME, render_page
 from train.data.records import LesionRecord
 from train.evaluation.subject import patient_of
 from train.files import write_text_atomically
-from train.report.page import data_url, encode_jpeg
+from train.report.html import data_url, encode_jpeg
 
 FOLDER_NAME = "export-report"
 SHOWN = 6
-"""Images per variant."""
+"""Images shown per variant."""
 
 
 def write_run_report(

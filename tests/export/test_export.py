@@ -225,7 +225,7 @@ def test_report_holds_recipes_and_per_class_changes(exported: Exported) -> None:
     assert {name: len(scores) for name, scores in report["int8_recipes"].items()} == {"onnx": 1, "tflite": 1}
     assert len(report["chains"]) == len(outcome.measurements.results)
     for chain in report["chains"]:
-        assert list(chain["recognised_more_or_fewer"]) == list(CLASS_CODES)
+        assert list(chain["classes"]) == list(CLASS_CODES)
         assert len(chain["most_changed"]) == 10
 
 

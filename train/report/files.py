@@ -1,4 +1,4 @@
-"""The files of an evaluation's folder; the folder appears whole or not at all, an older report is replaced."""
+"""The files of an evaluation's folder, which appears complete or not at all; an older report is replaced."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def write_report_folder(
     output: Path,
     subject: Subject,
     data: EvaluationData,
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     probabilities: NDArray[np.float64],
     *,
     gallery: int,
 ) -> Path:
     """Write all files of the report into ``output`` and return it. Raises :class:`DataError` for a foreign folder.
 
-    ``figures`` is the tree of :func:`train.report.metrics_tree.build_figures`; ``gallery`` how many right and how many
-    wrong cases are shown.
+    ``metrics`` is the tree of :func:`train.report.metrics_tree.build_metrics`, ``probabilities`` is (N, C); ``gallery``
+    is how many correct and how many wrong predictions are shown.
     """
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as partial:
         folder = Path(partial) / "new"
         folder.mkdir()
-        _write_tables(folder, data, figures, probabilities)
+        _write_tables(folder, data, metrics, probabilities)
         chosen = choose_cases(data.truth, probabilities, gallery, gallery)
-        right, wrong = (make_cases(subject, data, probabilities, positions) for positions in chosen)
-        render_gallery(right, wrong).save(folder / "gallery.png")
-        (folder / "report.html").write_text(render_page(figures, right, wrong), encoding="utf-8")
+        correct, wrong = (make_cases(subject, data, probabilities, positions) for positions in chosen)
+        render_gallery(correct, wrong).save(folder / "gallery.png")
+        (folder / "report.html").write_text(render_page(metrics, correct, wrong), encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)
         folder.rename(output)
@@ -56,10 +56,10 @@ def write_report_folder(
 
 
 def _write_tables(
-    folder: Path, data: EvaluationData, figures: dict[str, Any], probabilities: NDArray[np.float64]
+    folder: Path, data: EvaluationData, metrics: dict[str, Any], probabilities: NDArray[np.float64]
 ) -> None:
     matrix = confusion_matrix(data.truth, probabilities.argmax(axis=1))
-    (folder / "report.json").write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_class_table(folder / "per_class.csv", data.truth, probabilities)
     write_confusion_matrix(folder / "confusion_matrix.csv", matrix)
     write_predictions(folder / "predictions.csv", data, probabilities)
@@ -68,7 +68,7 @@ def _write_tables(
 
 
 def check_output(output: Path) -> None:
-    """Refuse to replace a folder that is not a report of ours. Raises :class:`DataError`."""
+    """Refuse to replace a folder that holds anything but a report. Raises :class:`DataError`."""
     if not output.exists():
         return
     if not output.is_dir() or (any(output.iterdir()) and not (output / "predictions.csv").is_file()):
@@ -86,7 +86,7 @@ def write_class_table(path: Path, truth: NDArray[np.int64], probabilities: NDArr
 
 
 def write_confusion_matrix(path: Path, matrix: NDArray[np.int64]) -> None:
-    """Write the counts with a header: rows are the truth, columns the answers."""
+    """Write the counts with a header: rows are the truth, columns the predictions."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("truth", *CLASS_CODES))
@@ -95,7 +95,7 @@ def write_confusion_matrix(path: Path, matrix: NDArray[np.int64]) -> None:
 
 
 def write_predictions(path: Path, data: EvaluationData, probabilities: NDArray[np.float64]) -> None:
-    """Write one row per image: id, lesion, truth, answer, and the probability of every class."""
+    """Write one row per image: id, lesion, truth, predicted label, and the probability of every class."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "lesion", "truth", "label", *CLASS_CODES))

@@ -1,4 +1,4 @@
-"""The most confident right and wrong answers, each with the raw image beside its Grad-CAM overlay."""
+"""The most confident correct and wrong predictions, each image beside its Grad-CAM overlay."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 CAPTION_HEIGHT = 34
 _MARGIN = 6
-_RIGHT, _WRONG = "#1a7f37", "#b42318"
+_CORRECT, _WRONG = "#1a7f37", "#b42318"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image of the gallery: the raw image and its overlay side by side, and what was said about it."""
+    """One image of the gallery beside its overlay, with its label and the prediction."""
 
     image_id: str
     truth: str
@@ -34,14 +34,17 @@ class Case:
 
     @property
     def correct(self) -> bool:
-        """Whether the answer was right."""
+        """Whether the predicted class is the true one."""
         return self.label == self.truth
 
 
 def choose_cases(
-    truth: NDArray[np.int64], probabilities: NDArray[np.float64], right: int, wrong: int
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], correct: int, wrong: int
 ) -> tuple[list[int], list[int]]:
-    """Return the positions of the most confident right answers, taking classes in turn, and of the wrong ones."""
+    """Return the positions of the most confident correct predictions, the classes in turn, and of the wrong ones.
+
+    ``truth`` (N,) and ``probabilities`` (N, C) are in class order; ``correct`` and ``wrong`` are the most to return.
+    """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     mistakes = [int(index) for index in order if predicted[index] != truth[index]]
@@ -49,7 +52,7 @@ def choose_cases(
     ranked = sorted(
         (rank, label, index) for label, members in enumerate(by_class) for rank, index in enumerate(members)
     )
-    return [index for _, _, index in ranked[:right]], mistakes[:wrong]
+    return [index for _, _, index in ranked[:correct]], mistakes[:wrong]
 
 
 def make_cases(
@@ -74,9 +77,9 @@ def make_cases(
     return cases
 
 
-def render_gallery(right: list[Case], wrong: list[Case], columns: int = 4) -> Image.Image:
-    """Return one image of all cases: the right ones first, then the wrong ones, each with its caption."""
-    groups = [cases for cases in (right, wrong) if cases]
+def render_gallery(correct: list[Case], wrong: list[Case], columns: int = 4) -> Image.Image:
+    """Return one image of all cases: the correct predictions first, then the wrong ones, each with its caption."""
+    groups = [cases for cases in (correct, wrong) if cases]
     if not groups:
         return Image.new("RGB", (1, 1), "white")
     width, height = groups[0][0].side_by_side.size
@@ -89,7 +92,7 @@ def render_gallery(right: list[Case], wrong: list[Case], columns: int = 4) -> Im
         for column, case in enumerate(cases):
             x, y = column * cell_width, row * cell_height
             sheet.paste(case.side_by_side, (x, y + CAPTION_HEIGHT))
-            colour = _RIGHT if case.correct else _WRONG
-            verdict = f"{case.label} {case.confidence:.0%}" + ("" if case.correct else f", truth {case.truth}")
-            draw.text((x + 4, y + 8), f"{verdict}   {case.image_id}", fill=colour, font=font)
+            colour = _CORRECT if case.correct else _WRONG
+            caption = f"{case.label} {case.confidence:.0%}" + ("" if case.correct else f", truth {case.truth}")
+            draw.text((x + 4, y + 8), f"{caption}   {case.image_id}", fill=colour, font=font)
     return sheet

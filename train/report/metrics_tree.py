@@ -1,4 +1,4 @@
-"""Everything a report says, as one tree of plain values: what ``report.json`` holds and the page is drawn from."""
+"""Everything that a report contains, as one tree of plain values: ``report.json`` stores it, the page shows it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ from train.metrics.temperature import apply_temperature, selective_curve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 SUMMARY = ("accuracy", "balanced_accuracy", "weighted_f1", "macro_f1")
 PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
 CURVE_POINTS = 400
-"""Curves are thinned to about so many points; figures are computed before that."""
+"""Curves are thinned to about so many points; metrics are computed before that."""
 
 
-def build_figures(
+def build_metrics(
     facts: SubjectFacts, data: EvaluationData, logits: NDArray[np.float64], *, replicates: int
 ) -> dict[str, Any]:
-    """Return the report's tree from calibrated logits (N, C); undefined figures are ``None``."""
+    """Return the report's tree from calibrated logits float64 (N, C); undefined metrics are ``None``.
+
+    ``replicates`` is the number of bootstrap replicates of the intervals.
+    """
     truth, probabilities = data.truth, apply_temperature(logits)
     lesions = [record.lesion_id for record in data.records]
     intervals = bootstrap_intervals(truth, probabilities, lesions, replicates=replicates)
@@ -105,7 +108,7 @@ def _data(data: EvaluationData) -> dict[str, Any]:
     counts = Counter(record.label for record in data.records)
     return {
         "folder": str(data.folder),
-        "part": data.subset,
+        "subset": data.subset,
         "demo": data.demo,
         "images": len(data.records),
         "lesions": len({record.lesion_id for record in data.records}),
@@ -118,26 +121,26 @@ def _classes(
     truth: NDArray[np.int64], probabilities: NDArray[np.float64], intervals: dict[str, Interval]
 ) -> list[dict[str, Any]]:
     rows = []
-    for index, (lesion_class, figures) in enumerate(zip(CLASSES, class_metrics(truth, probabilities), strict=True)):
+    for index, (lesion_class, metrics) in enumerate(zip(CLASSES, class_metrics(truth, probabilities), strict=True)):
         row: dict[str, Any] = {
             "code": lesion_class.code,
             "name": lesion_class.name,
             "malignant": lesion_class.malignant,
-            "support": figures.support,
+            "support": metrics.support,
         }
         row |= {name: intervals[f"{name}/{lesion_class.code}"] for name in PER_CLASS}
         row["curves"] = None
-        if 0 < figures.support < len(truth):
+        if 0 < metrics.support < len(truth):
             row["curves"] = _curves(truth == index, probabilities[:, index])
         rows.append(row)
     return rows
 
 
 def _curves(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
-    false_alarms, sensitivity, _ = roc_curve(positive, scores)
+    false_positive_rate, sensitivity, _ = roc_curve(positive, scores)
     precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
     return {
-        "roc": {"false_alarms": _thinned(false_alarms), "sensitivity": _thinned(sensitivity)},
+        "roc": {"false_positive_rate": _thinned(false_positive_rate), "sensitivity": _thinned(sensitivity)},
         "precision_recall": {"recall": _thinned(recall), "precision": _thinned(precision)},
     }
 
@@ -145,18 +148,18 @@ def _curves(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[st
 def _calibration(
     truth: NDArray[np.int64], logits: NDArray[np.float64], temperature: float, intervals: dict[str, Interval]
 ) -> dict[str, Any]:
-    """Before: the network's own softmax, which the temperature was divided out of."""
-
-    def judged(probabilities: NDArray[np.float64]) -> dict[str, Any]:
-        figures = summary_metrics(truth, probabilities)
-        names = ("expected_calibration_error", "brier_score", "log_loss")
-        return {**{name: figures[name] for name in names}, "bins": calibration_bins(truth, probabilities)}
+    """Return the metrics of calibration; "before" is the network's own softmax, with the temperature undone."""
 
     names = ("expected_calibration_error", "brier_score", "log_loss")
+
+    def assess(probabilities: NDArray[np.float64]) -> dict[str, Any]:
+        metrics = summary_metrics(truth, probabilities)
+        return {**{name: metrics[name] for name in names}, "bins": calibration_bins(truth, probabilities)}
+
     return {
         "temperature": temperature,
-        "before": judged(apply_temperature(logits * temperature)),
-        "after": judged(apply_temperature(logits)),
+        "before": assess(apply_temperature(logits * temperature)),
+        "after": assess(apply_temperature(logits)),
         "after_intervals": {name: intervals[name] for name in names},
     }
 
@@ -182,14 +185,14 @@ def _selective(truth: NDArray[np.int64], probabilities: NDArray[np.float64], fac
     coverage, accuracy = selective_curve(truth, probabilities)
     chosen = None
     if facts.not_sure_below is not None:
-        answered = probabilities.max(axis=1) >= facts.not_sure_below
+        kept = probabilities.max(axis=1) >= facts.not_sure_below
         correct = probabilities.argmax(axis=1) == truth
         chosen = {
             "not_sure_below": facts.not_sure_below,
             "intended_coverage": facts.coverage,
-            "coverage": answered.mean(),
-            "accuracy": correct[answered].mean() if answered.any() else float("nan"),
-            "accuracy_of_withheld": correct[~answered].mean() if (~answered).any() else float("nan"),
+            "coverage": kept.mean(),
+            "accuracy": correct[kept].mean() if kept.any() else float("nan"),
+            "accuracy_of_withheld": correct[~kept].mean() if (~kept).any() else float("nan"),
         }
     return {"coverage": _thinned(coverage), "accuracy": _thinned(accuracy), "threshold": chosen}
 

@@ -1,17 +1,14 @@
-"""The report as one HTML file that needs no other: plots and gallery are inside, nothing is fetched."""
+"""The evaluation report as one HTML file that loads nothing else: plots and gallery are inside."""
 
 from __future__ import annotations
 
-import base64
-import io
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 
+from train.evaluation.data import SUBSET_NAMES
 from train.report.gallery import Case
+from train.report.html import data_url, encode_jpeg, page_environment
 from train.report.plots import (
     plot_confusion_matrix,
     plot_corruptions,
@@ -21,46 +18,37 @@ from train.report.plots import (
     plot_selective,
 )
 
-TEMPLATES = Path(__file__).parent / "templates"
 
-
-def render_page(figures: dict[str, Any], right: list[Case], wrong: list[Case]) -> str:
-    """Return the page of a report. ``figures`` is the tree of ``report.json``."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"figure": format_figure, "percent": format_percent}
+def render_page(report: dict[str, Any], correct: list[Case], wrong: list[Case]) -> str:
+    """Return the page. ``report`` is the tree of ``report.json``."""
     plots = {
-        "confusion": plot_confusion_matrix(np.array(figures["confusion_matrix"])),
-        "curves": plot_curves(figures),
-        "reliability": plot_reliability(figures["calibration"]),
-        "selective": plot_selective(figures["selective"]),
+        "confusion": plot_confusion_matrix(np.array(report["confusion_matrix"])),
+        "curves": plot_curves(report),
+        "reliability": plot_reliability(report["calibration"]),
+        "selective": plot_selective(report["selective"]),
     }
-    if figures["corruptions"] is not None:
-        plots["corruptions"] = plot_corruptions(figures["corruptions"])
-    if figures["outliers"] is not None:
-        plots["outliers"] = plot_outliers(figures["outliers"])
-    return environment.get_template("report.html.j2").render(
-        report=figures,
-        plots={name: data_url(data, "image/svg+xml") for name, data in plots.items()},
-        right=[_case(case) for case in right],
-        wrong=[_case(case) for case in wrong],
+    if report["corruptions"] is not None:
+        plots["corruptions"] = plot_corruptions(report["corruptions"])
+    if report["outliers"] is not None:
+        plots["outliers"] = plot_outliers(report["outliers"])
+    return (
+        page_environment()
+        .get_template("evaluation.html.j2")
+        .render(
+            report=report,
+            demo=_demo(report),
+            subset=SUBSET_NAMES[report["data"]["subset"]],
+            plots={name: data_url(data, "image/svg+xml") for name, data in plots.items()},
+            correct=[_case(case) for case in correct],
+            wrong=[_case(case) for case in wrong],
+        )
     )
 
 
-def data_url(data: bytes, media_type: str) -> str:
-    """Return the bytes as a URL that carries them."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def format_figure(value: float | None, digits: int = 3) -> str:
-    """Return a number with ``digits`` decimals, or a dash where it is undefined."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def format_percent(value: float | None) -> str:
-    """Return a share as a percentage, or a dash."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+def _demo(report: dict[str, Any]) -> str:
+    if report["subject"]["demo"]:
+        return "This model was trained on generated images."
+    return "These images were generated." if report["data"]["demo"] else ""
 
 
 def _case(case: Case) -> dict[str, Any]:
@@ -72,10 +60,3 @@ def _case(case: Case) -> dict[str, Any]:
         "truth_probability": case.truth_probability,
         "image": data_url(encode_jpeg(case.side_by_side), "image/jpeg"),
     }
-
-
-def encode_jpeg(image: Image.Image) -> bytes:
-    """Return the image as the bytes of a JPEG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()

@@ -43,28 +43,28 @@ def plot_confusion_matrix(matrix: NDArray[np.int64], image_format: str = "svg") 
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(CLASS_CODES)), CLASS_CODES)
     axes.set_yticks(range(len(CLASS_CODES)), CLASS_CODES)
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="prediction", ylabel="truth")
     axes.spines[:].set_visible(False)
     return encode_figure(figure, image_format)
 
 
-def plot_curves(figures: dict[str, Any], image_format: str = "svg") -> bytes:
+def plot_curves(metrics: dict[str, Any], image_format: str = "svg") -> bytes:
     """Draw the ROC and precision-recall curves of every class and of malignant against benign, side by side."""
     figure = Figure(figsize=(10.5, 4.6))
     roc, precision_recall = figure.subplots(1, 2)
-    rows = [(row["code"], row["curves"], row["auc"], row["average_precision"]) for row in figures["classes"]]
+    rows = [(row["code"], row["curves"], row["auc"], row["average_precision"]) for row in metrics["classes"]]
     for (code, curves, auc, average_precision), colour in zip(rows, COLOURS, strict=True):
         if curves is None:
             continue
         label = f"{code} {auc['value']:.3f}"
-        roc.plot(curves["roc"]["false_alarms"], curves["roc"]["sensitivity"], color=colour, label=label, lw=1.4)
+        roc.plot(curves["roc"]["false_positive_rate"], curves["roc"]["sensitivity"], color=colour, label=label, lw=1.4)
         points = curves["precision_recall"]
         label = f"{code} {average_precision['value']:.3f}"
         precision_recall.plot(points["recall"], points["precision"], color=colour, label=label, lw=1.4)
-    malignancy = figures["malignancy"]
+    malignancy = metrics["malignancy"]
     if malignancy["curves"] is not None:
         points, label = malignancy["curves"]["roc"], f"malignant {malignancy['auc']['value']:.3f}"
-        roc.plot(points["false_alarms"], points["sensitivity"], color="black", ls="--", lw=1.8, label=label)
+        roc.plot(points["false_positive_rate"], points["sensitivity"], color="black", ls="--", lw=1.8, label=label)
     roc.plot([0, 1], [0, 1], color="#bbbbbb", lw=0.8)
     roc.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC (area)")
     precision_recall.set(xlabel="recall", ylabel="precision", title="Precision and recall (average precision)")
@@ -97,7 +97,7 @@ def plot_reliability(calibration: dict[str, Any], image_format: str = "svg") -> 
 
 
 def plot_selective(selective: dict[str, Any], image_format: str = "svg") -> bytes:
-    """Draw the accuracy on the most confident share of the images, and where the "not sure" threshold lies."""
+    """Draw the accuracy on the most confident images against their share, and the "not sure" threshold."""
     figure = Figure(figsize=(5.2, 4.0))
     axes = figure.subplots()
     axes.plot(selective["coverage"], selective["accuracy"], color=COLOURS[0], lw=1.6)
@@ -105,7 +105,7 @@ def plot_selective(selective: dict[str, Any], image_format: str = "svg") -> byte
     if chosen is not None and chosen["accuracy"] is not None:
         axes.plot(chosen["coverage"], chosen["accuracy"], "o", color=COLOURS[4], label="the model's own threshold")
         axes.legend(loc="lower left", fontsize=8)
-    axes.set(xlabel="coverage (share answered)", ylabel="accuracy on the answered")
+    axes.set(xlabel="coverage (share of images not withheld)", ylabel="accuracy on these images")
     lowest = min(value for value in selective["accuracy"] if value is not None)
     _tidy(axes)
     axes.set_ylim(max(0.0, lowest - 0.1), 1.01)

@@ -1,4 +1,4 @@
-"""The export's pages: every figure of ``report.json`` is shown, and patients' images stay beside the run."""
+"""The export's pages: all metrics of ``report.json`` are shown, and patients' images stay beside the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_bundle_page_has_figures_and_no_images(exported: Exported) -> None:
+def test_bundle_page_has_metrics_and_no_images(exported: Exported) -> None:
     bundle, _ = exported
     page, report = text_of(bundle / "report.html"), json.loads(text_of(bundle / "report.json"))
     assert len(page) < 200_000
@@ -50,14 +50,14 @@ def test_page_beside_the_run_shows_the_most_changed_images(exported: Exported, e
     assert page.count("<img") == SHOWN * len(quantised)
 
 
-def test_intervals_hold_their_figure(exported: Exported) -> None:
+def test_intervals_contain_their_metric(exported: Exported) -> None:
     report = json.loads(text_of(exported[0] / "report.json"))
     for chain in report["chains"]:
         for name, interval in chain["intervals"].items():
             assert interval["value"] == pytest.approx(chain[name]), (chain["variant"], name)
             assert interval["low"] - 1e-9 <= interval["value"] <= interval["high"] + 1e-9
-        for one in chain["recognised_more_or_fewer"].values():
-            assert one["recall_change"]["value"] == pytest.approx(one["change"] / one["images"])
+        for one in chain["classes"].values():
+            assert one["recall_change"]["value"] == pytest.approx(one["correct_change"] / one["images"])
 
 
 def test_broken_tolerance_is_shown_beside_the_run(checkpoint: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_broken_tolerance_is_shown_beside_the_run(checkpoint: Path, tmp_path: Pa
     with pytest.raises(ExportError, match="tolerances broken"):
         run_export(configuration)
     page = text_of(checkpoint.parent / FOLDER_NAME / "report.html")
-    assert "Not written: tolerances are broken." in page
+    assert "Not written: tolerances are exceeded." in page
     assert "onnx-fp32 features+head: probability differs by" in page
 
 
@@ -76,7 +76,7 @@ def test_instruction_sets_are_shown_where_they_were_measured(exported: Exported,
     bundle, outcome = exported
     report = json.loads(text_of(bundle / "report.json"))
     assert "Not measured for this bundle" in text_of(bundle / "report.html")
-    row = {"instruction_set": "AVX2", "processor": "Haswell", "variant": "onnx-int8", "images": 8, "same": 7,
+    row = {"instruction_set": "AVX2", "cpu": "Haswell", "variant": "onnx-int8", "images": 8, "same": 7,
            "largest_difference": 0.25}  # fmt: skip
     measured = {"images": 8, "emulator": "qemu 7.2", "native": "AVX-512 VNNI", "rows": [row], "control": []}
     (tmp_path / INSTRUCTION_SETS_NAME).write_text(json.dumps(measured))
