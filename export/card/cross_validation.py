@@ -1,4 +1,4 @@
-"""What a model card tells of the recipe's cross-validation: the summary that ``python -m train --folds K`` wrote."""
+"""The card's section on the recipe's cross-validation: the summary that ``python -m train --folds K`` wrote."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.errors import BundleError
-from export.card.figures import format_interval
+from export.card.results import format_interval
 from export.report.page import read_json
-from export.report.run_facts import told_settings
+from export.report.run_facts import reported_settings
 
 SUMMARY_NAME = "folds.json"
-FIGURES = {
+METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
@@ -21,10 +21,10 @@ FIGURES = {
     "calibrated_error": "calibration error",
 }
 SAME_TOGETHER = {"calibrated_error": "expected_calibration_error"}
-"""Of the answers together, all calibrated, the calibration error has its usual name."""
+"""The pooled predictions are all calibrated, so there the calibration error has its usual name."""
 
 UNDEFINED: dict[str, float | None] = {"value": None}
-"""A figure that the summary leaves out, such as the AUC of a class without images."""
+"""A metric that the summary leaves out, such as the AUC of a class without images."""
 
 Summary = dict[str, Any]
 
@@ -32,7 +32,7 @@ Summary = dict[str, Any]
 def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     """Return what the card needs of a cross-validation's folder.
 
-    Raises :class:`BundleError` for a folder without a finished one, or one on other images than the bundle's.
+    Raises :class:`BundleError` where it is not finished, or used other images than the bundle.
     """
     path = folder / SUMMARY_NAME
     if not path.is_file():
@@ -50,7 +50,7 @@ def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     return kept | {
         "folds": len(summary["folds"]),
         "epochs": configuration["epochs"] + configuration["final_epochs"],
-        "settings": told_settings(configuration),
+        "settings": reported_settings(configuration),
     }
 
 
@@ -61,19 +61,16 @@ def cross_validation_section(summary: Summary | None) -> str:
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary["settings"].items())
     return (
         f"## Cross-validation\n\n{summary['folds']} folds (by {summary['fold_by']}, no lesion on two sides) of the "
-        f"{summary['images']} images outside the test set, in float32, each answered by the network that did not "
-        f"learn it. They are the folds' own networks, {summary['epochs']} epochs each ({settings}), not the deployed "
-        "one. The calibration error is that after temperature scaling, with temperatures from other images.\n\n"
-        + _figures(summary)
-        + "\n"
-        + _classes(summary)
-        + "\n"
+        f"{summary['images']} images outside the test set, in fp32, each predicted by the network that was not trained "
+        f"on it. These networks were trained for {summary['epochs']} epochs each ({settings}); none of them is the "
+        "deployed one. The calibration error is that after temperature scaling, with temperatures from other images."
+        "\n\n" + _metrics(summary) + "\n" + _classes(summary) + "\n"
     )
 
 
-def _figures(summary: Summary) -> str:
-    rows = ["| figure | mean ± standard deviation | all answers together |\n|---|---|---|\n"]
-    for name, title in FIGURES.items():
+def _metrics(summary: Summary) -> str:
+    rows = ["| metric | mean ± standard deviation over folds | all predictions pooled |\n|---|---|---|\n"]
+    for name, title in METRICS.items():
         mean, deviation = summary["mean"][name], summary["standard_deviation"][name]
         together = summary["together"].get(SAME_TOGETHER.get(name, name), UNDEFINED)
         rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {format_interval(together)} |\n")

@@ -1,4 +1,4 @@
-"""The head of a model card that the hub reads: YAML between two lines of dashes, with the figures as ``model-index``.
+"""The head of a model card that the hub reads: YAML between two lines of dashes, with the metrics as ``model-index``.
 
 Format: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
 """
@@ -34,13 +34,13 @@ def front_matter(manifest: Manifest, evaluations: dict[str, Any]) -> str:
 
 
 def _model_index(manifest: Manifest, evaluations: dict[str, Any]) -> list[str]:
-    """Return the figures; those of the validation set where nothing was held out for them yet."""
+    """Return the metrics on the test set, or on the validation set where nobody evaluated the bundle yet."""
     results = []
-    for variant, figures in evaluations.items():
-        part, images = figures["data"]["part"], figures["data"]["images"]
-        metrics = [(name, figures["summary"][name]["value"]) for name in SUMMARY]
-        metrics.append(("expected_calibration_error", figures["calibration"]["after"]["expected_calibration_error"]))
-        results += _result(manifest, f"{part}, {images} images", part, variant, metrics)
+    for variant, report in evaluations.items():
+        subset, images = report["data"]["subset"], report["data"]["images"]
+        metrics = [(name, report["summary"][name]["value"]) for name in SUMMARY]
+        metrics.append(("expected_calibration_error", report["calibration"]["after"]["expected_calibration_error"]))
+        results += _result(manifest, f"{subset}, {images} images", subset, variant, metrics)
     if not results:
         measured = manifest.measured
         metrics = [(name, getattr(measured, name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")]
@@ -50,7 +50,7 @@ def _model_index(manifest: Manifest, evaluations: dict[str, Any]) -> list[str]:
     return ["model-index:", f"- name: {json.dumps(manifest.name)}", "  results:", *results]
 
 
-def _result(manifest: Manifest, images: str, part: str, variant: str, metrics: list[tuple[str, float]]) -> list[str]:
+def _result(manifest: Manifest, images: str, subset: str, variant: str, metrics: list[tuple[str, float]]) -> list[str]:
     data = manifest.provenance.data
     return [
         "  - task:",
@@ -60,7 +60,7 @@ def _result(manifest: Manifest, images: str, part: str, variant: str, metrics: l
         f"      name: {json.dumps(f'{data} ({images})', ensure_ascii=False)}",
         f"      type: {json.dumps(data.split(',')[0].lower().replace(' ', '-'))}",
         f"      config: {json.dumps(variant)}",
-        f"      split: {json.dumps(part)}",
+        f"      split: {json.dumps(subset)}",
         "    metrics:",
         *(
             line

@@ -1,4 +1,4 @@
-"""A model card's figures of the graphs themselves: what exporting changed, their size, and the work of an answer."""
+"""The card's sections on the graphs themselves: what exporting changed, their size, and the cost of a prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_runtime.bundle.manifest import Manifest
 
 
 def graphs(manifest: Manifest, report: dict[str, Any]) -> str:
-    """Return the table of every graph that was made against PyTorch, also of those that a compact bundle left out."""
+    """Return the comparison of every graph with PyTorch, including those that a compact bundle leaves out."""
     measured = manifest.measured
     rows = "".join(
         f"| {one['variant']} | {one['role']} | {one['top1_agreement']:.2%} | {one['max_probability_difference']:.1e} | "
@@ -17,17 +17,17 @@ def graphs(manifest: Manifest, report: dict[str, Any]) -> str:
         for one in report["chains"]
     )
     return (
-        f"## Graphs against PyTorch\n\nOn {measured.images} images of the {measured.split} part, where PyTorch in "
-        f"fp32 has {measured.accuracy:.2%} accuracy and {measured.balanced_accuracy:.2%} balanced accuracy. Changes in "
-        f"points [95 % interval, {report['intervals']['method']}]; MB of the files a device loads; milliseconds on one "
-        f"thread of the exporting machine ({report['machine']['processor']}).\n\n"
-        "| variant | graphs | same answer | largest difference | accuracy | balanced accuracy | MB | ms |\n"
+        f"## Graphs against PyTorch\n\nOn {measured.images} {measured.split} images, where PyTorch in fp32 "
+        f"has {measured.accuracy:.2%} accuracy and {measured.balanced_accuracy:.2%} balanced accuracy. Changes are in "
+        f"percentage points [95 % interval, {report['intervals']['method']}]; MB of the files that a device loads; "
+        f"milliseconds on one thread of the exporting machine ({report['machine']['cpu']}).\n\n"
+        "| variant | graphs | same prediction | largest difference | accuracy | balanced accuracy | MB | ms |\n"
         f"|---|---|---|---|---|---|---|---|\n{rows}\n"
     )
 
 
 def size_and_energy(manifest: Manifest, report: dict[str, Any]) -> str:
-    """Return what the files weigh and what an answer costs, as far as it was measured."""
+    """Return the size of the files and the cost of a prediction, as far as it was measured."""
     total = sum(graph.size_bytes for graph in manifest.graphs)
     loaded = "; ".join(
         f"{name} {sum(manifest.graph(file).size_bytes for file in (one.features, one.head, one.explain)) / 1e6:.1f} MB"
@@ -38,8 +38,8 @@ def size_and_energy(manifest: Manifest, report: dict[str, Any]) -> str:
     return (
         f"## Size and energy\n\n- {len(manifest.graphs)} graph files, {total / 1e6:.1f} MB; a device loads the three "
         f"of one variant: {loaded}\n"
-        + (f"- processor time of one answer, one thread of {report['machine']['processor']}: {work}\n" if work else "")
-        + "- no graphics processor is needed for an answer; energy was not measured\n\n"
+        + (f"- time of one prediction on one thread of {report['machine']['cpu']}: {work}\n" if work else "")
+        + "- no GPU is needed; energy was not measured\n\n"
     )
 
 

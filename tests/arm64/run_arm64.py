@@ -1,4 +1,4 @@
-"""Install the wheel in an emulated Debian arm64 and hold its answers against this machine's.
+"""Install the wheel in an emulated Debian arm64 and compare its predictions with this machine's.
 
     python tests/arm64/run_arm64.py [--bundle models/ham10000-resnet18] [--log docs/arm64.log] IMAGE...
 
@@ -29,7 +29,7 @@ RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 
 PACKAGES = ("libstdc++6", "libgcc-s1", "zlib1g", "libssl3", "libexpat1", "libffi8", "libbz2-1.0", "liblzma5")
 TOLERANCE = {"int8": 0.02, "dynamic": 0.02, "fp16": 5e-3, "fp32": 1e-3}
-"""Largest difference of a probability from this machine's. Int8 rounds differently on the two processors' kernels."""
+"""Largest difference of a probability from this machine's. Int8 rounds differently on the two CPUs' kernels."""
 
 
 def main() -> int:
@@ -151,19 +151,19 @@ def compare(
          str(root) + bundle, *flags],
         capture_output=True, text=True, check=True, cwd=REPOSITORY,
     ).stdout  # fmt: skip
-    answers = [(json.loads(a), json.loads(b)) for a, b in zip(there.splitlines(), here.splitlines(), strict=True)]
-    differences = [largest_difference(arm, native) for arm, native in answers]
-    labels = sum(arm["label"] == native["label"] for arm, native in answers)
+    predictions = [(json.loads(a), json.loads(b)) for a, b in zip(there.splitlines(), here.splitlines(), strict=True)]
+    differences = [largest_difference(arm, native) for arm, native in predictions]
+    labels = sum(arm["label"] == native["label"] for arm, native in predictions)
     report(
         lines,
-        f"{engine:<7}{precision:<5} labels {labels} of {len(answers)}, largest difference of a probability "
+        f"{engine:<7}{precision:<5} labels {labels} of {len(predictions)}, largest difference of a probability "
         f"{max(differences):.2g} (at most {TOLERANCE[precision]}), {seconds:.0f} s emulated",
     )
-    return len(answers) - labels + sum(difference > TOLERANCE[precision] for difference in differences)
+    return len(predictions) - labels + sum(difference > TOLERANCE[precision] for difference in differences)
 
 
 def largest_difference(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """Return the largest difference of a class's probability between two answers."""
+    """Return the largest difference of a class's probability between two predictions."""
     return max(abs(first["probabilities"][code] - second["probabilities"][code]) for code in first["probabilities"])
 
 

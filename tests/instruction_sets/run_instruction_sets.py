@@ -1,12 +1,12 @@
-"""Run a bundle's int8 graphs on emulated processors and hold their answers against this machine's.
+"""Run a bundle's int8 graphs on emulated CPUs and compare their predictions with this machine's.
 
     python tests/instruction_sets/run_instruction_sets.py --bundle models/demo [--arm64] [--log FILE]
 
-Engines choose their kernels by what the processor says it can do, so each kind of processor may round, and in the worst
-case saturate, in its own way. ``qemu-x86_64-static`` (Debian's ``qemu-user-static``) emulates x86-64 with AVX2 but
-without VNNI, and without AVX at all; ``--arm64`` adds the Raspberry Pi's processors in the Debian that
+Engines choose their kernels by what the CPU supports, so each kind of CPU may round, and in the worst case saturate, in
+its own way. ``qemu-x86_64-static`` (Debian's ``qemu-user-static``) emulates x86-64 with AVX2 but
+without VNNI, and without AVX at all; ``--arm64`` adds the Raspberry Pi's CPUs in the Debian that
 ``tests/arm64/run_arm64.py`` builds. The table goes into the bundle as ``instruction_sets.json`` and onto its
-``report.html``. It proves what is answered, not how fast.
+``report.html``. It shows what is predicted, not how fast.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ ARM64 = {
 RELEASE = "bookworm"
 SATURATION = "tests/instruction_sets/saturation.py"
 
-Answers = list[dict[str, float]]
+Predictions = list[dict[str, float]]
 Run = Callable[..., str]
-"""Runs Python with arguments on some processor and returns what it printed."""
+"""Runs Python with arguments on some CPU and returns what it printed."""
 
 
 def main() -> int:
-    """Measure, write the bundle's table and page, print it; returns 1 when any answer differs."""
+    """Measure, write the bundle's table and page, print it; returns 1 when any prediction differs."""
     options = parse_arguments()
     bundle = find_bundle(options.bundle)
     variants = [name for name in read_manifest(bundle).variants if name.endswith("-int8")]
     images = options.images or draw_images(options.work / "images", options.drawn)
     expected = {variant: predict(run_here, bundle, images, variant) for variant in variants}
     rows, control = [], []
-    for processor, instruction_set in X86.items():
-        run = emulated_x86(processor)
+    for cpu, instruction_set in X86.items():
+        run = emulated_x86(cpu)
         for variant in variants:
             found = predict(run, bundle, images, variant)
-            rows.append(compare(instruction_set, processor, variant, expected[variant], found))
-        control.append({"processor": processor, **json.loads(run(SATURATION))})
+            rows.append(compare(instruction_set, cpu, variant, expected[variant], found))
+        control.append({"cpu": cpu, **json.loads(run(SATURATION))})
     if options.arm64:
         rows += measure_arm64(options.work, bundle, images, expected)
     content = {"images": len(images), "emulator": emulator(), "native": native_instructions(), "rows": rows,
@@ -75,7 +75,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("images", nargs="*", type=Path, help="images to answer (default: drawn ones)")
+    parser.add_argument("images", nargs="*", type=Path, help="images to classify (default: drawn ones)")
     parser.add_argument("--bundle", help="bundle to run (default: as the command line finds it)")
     parser.add_argument("--drawn", type=int, default=14, help="images to draw when none are named")
     parser.add_argument("--arm64", action="store_true", help="emulate a Raspberry Pi too: needs root and debootstrap")
@@ -100,13 +100,13 @@ def draw_images(folder: Path, count: int) -> list[Path]:
 
 
 def run_here(*arguments: str | Path) -> str:
-    """Run Python on this machine's own processor."""
+    """Run Python on this machine's own CPU."""
     return _run([sys.executable], *arguments)
 
 
-def emulated_x86(processor: str) -> Run:
-    """Return a function that runs this Python on an emulated processor."""
-    command = [shutil.which("qemu-x86_64-static") or "", "-cpu", processor, sys.executable]
+def emulated_x86(cpu: str) -> Run:
+    """Return a function that runs this Python on an emulated CPU."""
+    command = [shutil.which("qemu-x86_64-static") or "", "-cpu", cpu, sys.executable]
     return lambda *arguments: _run(command, *arguments)
 
 
@@ -121,7 +121,7 @@ def _run(command: list[str], *arguments: str | Path) -> str:
     return finished.stdout
 
 
-def predict(run: Run, bundle: Path | str, images: list[Path] | list[str], variant: str) -> Answers:
+def predict(run: Run, bundle: Path | str, images: list[Path] | list[str], variant: str) -> Predictions:
     """Return the probabilities of every image from a bundle's variant, on one thread."""
     engine, precision = variant.split("-", 1)
     flags = ["--bundle", str(bundle), "--engine", engine, "--precision", precision, "--threads", "1", "--json"]
@@ -129,32 +129,34 @@ def predict(run: Run, bundle: Path | str, images: list[Path] | list[str], varian
     return [json.loads(line)["probabilities"] for line in lines]
 
 
-def measure_arm64(work: Path, bundle: Path, images: list[Path], expected: dict[str, Answers]) -> list[dict[str, Any]]:
-    """Return the rows of the Raspberry Pi's processors, with this checkout's wheel in an emulated Debian."""
+def measure_arm64(
+    work: Path, bundle: Path, images: list[Path], expected: dict[str, Predictions]
+) -> list[dict[str, Any]]:
+    """Return the rows of the Raspberry Pi's CPUs, with this checkout's wheel in an emulated Debian."""
     root = work.parent / "arm64" / f"root-{RELEASE}"  # the one that run_arm64.py builds and keeps
     if not (root / "usr/bin/python3-unpacked").exists():
         run_arm64.unpack_debian(root, RELEASE)
     run_arm64.install_wheel(root, root.parent, run_arm64.RELEASES[RELEASE])
     there, names = run_arm64.copy_inputs(root, bundle, images)
     rows = []
-    for processor, instruction_set in ARM64.items():
-        os.environ["QEMU_CPU"] = processor  # read by qemu-aarch64-static alone
+    for cpu, instruction_set in ARM64.items():
+        os.environ["QEMU_CPU"] = cpu  # read by qemu-aarch64-static alone
 
         def run(*arguments: str | Path) -> str:
             return run_arm64.run_arm64(root, RELEASE, *map(str, arguments))
 
-        for variant, answers in expected.items():
+        for variant, predictions in expected.items():
             found = predict(run, there, names, variant)
-            rows.append(compare(instruction_set, processor, variant, answers, found))
+            rows.append(compare(instruction_set, cpu, variant, predictions, found))
     return rows
 
 
-def compare(instruction_set: str, processor: str, variant: str, expected: Answers, found: Answers) -> dict[str, Any]:
+def compare(instruction_set: str, cpu: str, variant: str, expected: Predictions, found: Predictions) -> dict[str, Any]:
     """Return a row of the table."""
     pairs = list(zip(expected, found, strict=True))
     return {
         "instruction_set": instruction_set,
-        "processor": processor,
+        "cpu": cpu,
         "variant": variant,
         "images": len(pairs),
         "same": sum(max(one, key=one.__getitem__) == max(other, key=other.__getitem__) for one, other in pairs),
@@ -169,7 +171,7 @@ def emulator() -> str:
 
 
 def native_instructions() -> str:
-    """Return which of the instructions that matter to 8-bit arithmetic this machine's processor has."""
+    """Return which of the instructions that matter to 8-bit arithmetic this machine's CPU has."""
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX",
              "asimddp": "dot products"}  # fmt: skip
@@ -178,15 +180,15 @@ def native_instructions() -> str:
 
 def table(name: str, content: dict[str, Any]) -> str:
     """Return the table as text."""
-    lines = [f"bundle {name}, {content['images']} images, {content['emulator']}, against {content['native']}"]
+    lines = [f"bundle {name}, {content['images']} images, {content['emulator']}, compared with {content['native']}"]
     for row in content["rows"]:
         lines.append(
-            f"{row['instruction_set']:<55} {row['variant']:<12} same answer {row['same']} of {row['images']}, "
+            f"{row['instruction_set']:<55} {row['variant']:<12} same prediction {row['same']} of {row['images']}, "
             f"largest difference of a probability {row['largest_difference']:.2g}"
         )
     for one in content["control"]:
         lines.append(
-            f"control, {one['processor']}: a saturating convolution is wrong by {one['eight_bits']:.1%} with weights "
+            f"control, {one['cpu']}: a saturating convolution is wrong by {one['eight_bits']:.1%} with weights "
             f"of 8 bits, by {one['seven_bits']:.1%} with 7"
         )
     return "\n".join(lines) + "\n"

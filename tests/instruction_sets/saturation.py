@@ -1,10 +1,10 @@
-"""A convolution made to saturate, run by onnxruntime on this processor and compared with exact integers.
+"""A convolution made to saturate, run by onnxruntime on this CPU and compared with exact integers.
 
     python tests/instruction_sets/saturation.py
 
 Prints ``{"eight_bits": share, "seven_bits": share}``: by how much of the right sum the worst output is wrong, with
 weights of ±127 and with those of ±64 that exported files keep to. Without VNNI, x86 adds two neighbouring products in
-16 bits, and 2 · 255 · 127 does not fit. It shows that an emulated processor does what the real one would get wrong.
+16 bits, and 2 · 255 · 127 does not fit. It shows that an emulated CPU does what the real one would get wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHANNELS, SIDE, KERNEL = 64, 8, 3
 
 
 def convolution(weight: int) -> bytes:
-    """Return a ``QLinearConv`` of uint8 images with int8 weights that are all ``weight``, answering in uint8."""
+    """Return a ``QLinearConv`` of uint8 images with int8 weights that are all ``weight``, with uint8 output."""
     kernel = np.full((16, CHANNELS, KERNEL, KERNEL), weight, np.int8)
     full = 255 * weight * CHANNELS * KERNEL**2
     constants = [

@@ -76,8 +76,8 @@ def _robustness(one: dict[str, Any]) -> str:
     table = _table(["corruption", "accuracy", "balanced accuracy", "calibration error"], rows)
     return (
         "## Corrupted images and other images\n\nOn a sample with the classes in equal proportion, mean over five "
-        f"severities:\n\n{table}\nImages that are not dermoscopic: {outliers['refused']:.1%} rejected "
-        f"(AUC {outliers['auc']:.4f}), together with {outliers['false_alarm_rate']:.2%} of the dermoscopic images.\n"
+        f"severities:\n\n{table}\nImages that are not dermoscopic: {outliers['rejected']:.1%} rejected "
+        f"(AUC {outliers['auc']:.4f}), together with {outliers['false_positive_rate']:.2%} of the dermoscopic images.\n"
     )
 
 

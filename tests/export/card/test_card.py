@@ -1,4 +1,4 @@
-"""The model card: valid for the hub, and with the figures that an evaluation of the same graphs gives."""
+"""The model card: valid for the hub, and with the metrics that an evaluation of the same graphs gives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from huggingface_hub import ModelCard
 from sklearn.metrics import accuracy_score, recall_score
@@ -15,8 +16,10 @@ from edge_runtime.bundle.manifest import read_manifest, verify_files
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import run_command_line
 from export.card.__main__ import main
-from export.card.text import CARD_NAME
+from export.card.evaluations import read_evaluations
+from export.card.text import CARD_NAME, card_text, read_report
 from export.pipeline import ExportOutcome
+from export.report.page import write_bundle_page
 from export.report.run_facts import run_facts
 from train.configuration import TrainingConfiguration
 from train.folds import train_folds
@@ -33,7 +36,7 @@ def bundle(exported: tuple[Path, ExportOutcome], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def hard_data(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same images with every third one under another name: a model that is always right proves no figure."""
+    """The same images with every third label wrong: the metrics of a model that is always right prove nothing."""
     folder = Path(shutil.copytree(data_folder, tmp_path_factory.mktemp("data") / "renamed"))
     path = folder / "HAM10000_metadata.csv"
     head, *rows = path.read_text().splitlines()
@@ -48,7 +51,7 @@ def code_of(row: str) -> str:
 
 @pytest.fixture(scope="module")
 def evaluated(bundle: Path, checkpoint: Path, hard_data: Path) -> Path:
-    """The bundle after its card was made with held-out figures."""
+    """The bundle after its card was made with results on the test set."""
     with pytest.MonkeyPatch.context() as patch:
         assert make_card(patch, bundle, checkpoint, "--data", hard_data) == 0
     return bundle
@@ -62,7 +65,7 @@ def make_card(patch: pytest.MonkeyPatch, bundle: Path, checkpoint: Path, *more: 
     return run_command_line(main)
 
 
-def figures_of(card: str) -> dict[tuple[str, str], float]:
+def metrics_of(card: str) -> dict[tuple[str, str], float]:
     """Return what the hub reads: (variant, metric) → value."""
     results = ModelCard(card).data.eval_results
     return {(result.dataset_config, result.metric_type): result.metric_value for result in results}
@@ -74,13 +77,13 @@ def test_head_is_what_the_hub_reads(exported: tuple[Path, ExportOutcome]) -> Non
     assert card.data.pipeline_tag == "image-classification"
     assert "demo" in card.data.tags
     measured = exported[1].manifest.measured
-    assert figures_of(card.content)[("PyTorch fp32", "accuracy")] == measured.accuracy
-    assert "Held-out figures are not measured yet" in " ".join(card.text.split())
+    assert metrics_of(card.content)[("PyTorch fp32", "accuracy")] == measured.accuracy
+    assert "The bundle has not been evaluated on a test set yet" in " ".join(card.text.split())
     assert "Not a medical device" in card.text
 
 
-def test_figures_are_those_of_an_evaluation(evaluated: Path, checkpoint: Path) -> None:
-    found = figures_of((evaluated / CARD_NAME).read_text(encoding="utf-8"))
+def test_metrics_are_those_of_an_evaluation(evaluated: Path, checkpoint: Path) -> None:
+    found = metrics_of((evaluated / CARD_NAME).read_text(encoding="utf-8"))
     assert {variant for variant, _ in found} == {"onnx-int8", "tflite-int8"}
     for variant in ("onnx-int8", "tflite-int8"):
         folder = checkpoint.parent.parent / f"evaluation-stripes-{variant}-test"
@@ -88,19 +91,21 @@ def test_figures_are_those_of_an_evaluation(evaluated: Path, checkpoint: Path) -
         assert 0 < report["summary"]["accuracy"]["value"] < 1
         for name in ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"):
             assert found[(variant, name)] == report["summary"][name]["value"]
-        with (folder / "predictions.csv").open() as file:  # and once more from the answers alone, by scikit-learn
+        with (
+            folder / "predictions.csv"
+        ).open() as file:  # and once more from the predicted labels alone, by scikit-learn
             rows = list(csv.DictReader(file))
-        truth, answers = ([row[name] for row in rows] for name in ("truth", "label"))
-        recall = recall_score(truth, answers, average="macro", labels=sorted(set(truth)))
-        assert found[(variant, "accuracy")] == pytest.approx(accuracy_score(truth, answers))
+        truth, labels = ([row[name] for row in rows] for name in ("truth", "label"))
+        recall = recall_score(truth, labels, average="macro", labels=sorted(set(truth)))
+        assert found[(variant, "accuracy")] == pytest.approx(accuracy_score(truth, labels))
         assert found[(variant, "balanced_accuracy")] == pytest.approx(recall)
 
 
 def test_card_tells_of_classes_groups_and_weaknesses(evaluated: Path) -> None:
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
     for heading in (
-        "Intended use", "Figures on held-out images", "What it does badly", "Graphs against PyTorch",
-        "Size and energy", "Training", "Input", "Where it comes from",
+        "Intended use", "Results on the test set", "Weaknesses", "Graphs against PyTorch",
+        "Size and energy", "Training", "Input", "Provenance",
     ):  # fmt: skip
         assert f"## {heading}" in text
     for told in ("| sex | male |", "expected calibration error", "corrupted images: balanced accuracy falls"):
@@ -108,7 +113,7 @@ def test_card_tells_of_classes_groups_and_weaknesses(evaluated: Path) -> None:
     assert str(evaluated.parent) not in text, "no path of the machine"
 
 
-def test_graphs_and_seal_are_untouched(evaluated: Path, exported: tuple[Path, ExportOutcome]) -> None:
+def test_graphs_and_manifest_are_untouched(evaluated: Path, exported: tuple[Path, ExportOutcome]) -> None:
     verify_files(evaluated, read_manifest(evaluated))
     assert (evaluated / "manifest.json").read_bytes() == (exported[0] / "manifest.json").read_bytes()
     with Classifier.load(evaluated, engine="onnx"):
@@ -130,8 +135,8 @@ def test_evaluation_of_something_else_is_refused(
             "expected an evaluation of this bundle with checkpoint",
         ),
         (
-            {"data": {"part": "validation"}},
-            "expected held-out images (--split test or all), found the validation part",
+            {"data": {"subset": "validation"}},
+            "expected test images (--split test or all), found the validation set",
         ),
         ({"views": 8}, "expected one view of each image, found an average over 8"),
         ({"subject": None}, "expected the report.json of an evaluation, found something else"),
@@ -149,15 +154,15 @@ def test_evaluation_of_something_else_is_refused(
     assert (evaluated / CARD_NAME).read_bytes() == before
 
 
-def test_words_about_the_first_weights_are_kept(
+def test_the_description_of_the_initial_weights_is_kept(
     evaluated: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = "ImageNet weights up to layer 3"
     assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation", "--initialisation", told) == 0
     assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation") == 0
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
-    assert f"- first weights: {told}" in text
-    assert "Figures on held-out images" in text
+    assert f"- initial weights: {told}" in text
+    assert "Results on the test set" in text
 
 
 def test_card_tells_of_the_cross_validation(
@@ -198,6 +203,29 @@ def test_report_of_an_older_export(
     (old / "report.json").write_text('{"name": "old", "chains": []}')
     assert make_card(monkeypatch, old, checkpoint) == 1
     assert "expected the report of this version, found one without measured" in capfd.readouterr().err
+
+
+def test_uncommitted_changes_are_told_in_words(bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(bundle)
+    for version, told in (
+        ("0.2.0 (0123456789)", "by dermedge 0.2.0 (0123456789)\n"),
+        ("0.2.0 (0123456789-dirty)", "by dermedge 0.2.0 (0123456789), made from a tree with uncommitted changes\n"),
+        ("0.2.0", "by dermedge 0.2.0\n"),
+    ):
+        provenance = msgspec.structs.replace(manifest.provenance, code_version=version)
+        other = msgspec.structs.replace(manifest, provenance=provenance)
+        assert told in card_text(other, read_report(bundle), read_evaluations(tmp_path)), version
+        page = write_bundle_page(tmp_path, other, read_report(bundle)).read_text(encoding="utf-8")
+        assert told.strip() in page, version
+
+
+def test_wrong_usage_is_one_line(
+    bundle: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        make_card(monkeypatch, bundle, checkpoint, "--nope")
+    assert stopped.value.code == 2
+    assert capfd.readouterr().err == "error: unrecognized arguments: --nope (see python -m export.card --help)\n"
 
 
 def test_run_facts_are_read_off_the_run(checkpoint: Path, tmp_path: Path) -> None:
