@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -109,8 +110,13 @@ class Setting:
         return Annotated[base, msgspec.Meta(**bounds)] if bounds else base
 
 
-def settings_of(struct: type[msgspec.Struct]) -> Iterator[Setting]:
-    """Yield the settings of ``struct`` in the order of its fields."""
+@cache
+def settings_of(struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
+    """Return the settings of ``struct`` in the order of its fields."""
+    return tuple(_read_fields(struct))
+
+
+def _read_fields(struct: type[msgspec.Struct]) -> Iterator[Setting]:
     described = inspect.type_info(struct)
     assert isinstance(described, inspect.StructType)
     for field in described.fields:

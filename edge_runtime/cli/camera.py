@@ -70,14 +70,14 @@ def run_camera(options: CameraOptions) -> int:
     return 1 if failed else 0
 
 
-def _show_all(shows: list[Show], prediction: Prediction, frames_per_second: float | None) -> list[ImageError]:
+def _show_all(shows: list[Show], prediction: Prediction, frames_per_second: float | None) -> list[DataError]:
     """Show a prediction everywhere; returns what went wrong, since one heat map must not end the run."""
     problems = []
     for show in shows:
         try:
             show(prediction, frames_per_second)
         except DataError as error:
-            problems.append(ImageError(str(error)))
+            problems.append(error)
     return problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,8 +87,8 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the flags of all or, since flags take time to make, of one."""
     parser = OneLineParser(
         prog=PROGRAM,
         description="Classify images of skin lesions on this device. Research software, not a medical device.",
@@ -100,14 +101,16 @@ def build_parser() -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(
             name, help=command.help, description=command.description, epilog=f"example: {example}"
         )
-        add_flags(subparser, command.options)
+        if chosen in (None, name):
+            add_flags(subparser, command.options)
     return parser
 
 
 def parse_command(arguments: Sequence[str] | None = None) -> tuple[Command, msgspec.Struct]:
     """Return the command that the arguments name and its options; wrong usage exits with status 2."""
-    parser = build_parser()
-    namespace = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser(given[0] if given and given[0] in COMMANDS else None)
+    namespace = parser.parse_args(given)
     command = COMMANDS[namespace.command]
     chosen = make_settings(command.options, given_flags(command.options, namespace))
     if isinstance(chosen, options.PredictOptions) and chosen.resume and chosen.output is None:

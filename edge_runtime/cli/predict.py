@@ -92,11 +92,9 @@ class _Run:
         """Write each line as soon as its prediction is there."""
         for _, prediction in predictions:
             name = self._names.popleft()
-            if isinstance(prediction, ImageError):
+            if isinstance(prediction, DermedgeError):
                 self.failed += 1
                 self._writer.error(name, prediction)
-            elif isinstance(prediction, DermedgeError):
-                raise prediction
             else:
                 self._write_one(name, prediction, maps)
 
@@ -107,7 +105,7 @@ class _Run:
                 maps.write(name, prediction)
         except DataError as error:
             self.failed += 1
-            self._writer.error(name, ImageError(str(error)))
+            self._writer.error(name, error)
         else:
             self.predicted += 1
             self._writer.prediction(name, prediction)

@@ -16,7 +16,7 @@ from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import WatchOptions
-from edge_runtime.errors import DataError, ImageError, printable
+from edge_runtime.errors import DataError, DermedgeError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import json_line, write_text
 from edge_runtime.io.result_file import ResultFile, open_result_file
@@ -105,7 +105,7 @@ class _Watch:
         try:
             prediction = self._classifier.predict(state.image, patient=self._patient)
             document = prediction.to_json(state.image)
-        except ImageError as error:
+        except DermedgeError as error:
             document = {"image": state.image, "error": str(error)}
         if file_state(state.image) != state:
             return  # rewritten in the meantime: the next poll sees it again

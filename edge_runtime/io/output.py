@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
-from edge_runtime.errors import DataError, ImageError, printable
+from edge_runtime.errors import DataError, DermedgeError, printable
 
 if TYPE_CHECKING:
     from edge_runtime.prediction import Prediction
@@ -35,7 +35,7 @@ class PredictionWriter(Protocol):
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         """Write a prediction; ``more`` are fields that only JSON lines carry."""
 
-    def error(self, name: str, error: ImageError) -> None:
+    def error(self, name: str, error: DermedgeError) -> None:
         """Write why an image has no prediction."""
 
 
@@ -105,7 +105,7 @@ class _ForPeople:
     def __init__(self, lines: _Lines) -> None:
         self._lines = lines
 
-    def error(self, name: str, error: ImageError) -> None:
+    def error(self, name: str, error: DermedgeError) -> None:
         print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
@@ -144,7 +144,7 @@ class _JsonLines:
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         self._write({**prediction.to_json(name), **more})
 
-    def error(self, name: str, error: ImageError) -> None:
+    def error(self, name: str, error: DermedgeError) -> None:
         self._write({"image": name, "error": str(error)})
 
     def _write(self, document: dict[str, Any]) -> None:
@@ -168,7 +168,7 @@ class _Csv:
             )
         )  # fmt: skip
 
-    def error(self, name: str, error: ImageError) -> None:
+    def error(self, name: str, error: DermedgeError) -> None:
         self._write((printable(name), *[""] * (len(CSV_COLUMNS) - 2), printable(str(error))))
 
     def _write(self, row: Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The commands beyond ``predict IMAGE``: formats, resuming, stopping, watching, a camera's stand-ins, completion."""
+"""The commands beyond ``predict IMAGE``: formats, resuming, stopping, watching, stand-ins for a camera, completion."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from typing import Any, get_args
 import pytest
 from PIL import Image
 
+import edge_runtime.classifier
 from edge_runtime.bench.scripts import LAUNCHER
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.cli.main import main
 from edge_runtime.cli.parser import COMMANDS
 from edge_runtime.engines import installed_engines
 from edge_runtime.errors import BundleError, DataError, ImageError
+from edge_runtime.interruption import Interruption
 from edge_runtime.vocabulary import ENGINE_CHOICES, OutputFormat
 from tests.conftest import REPOSITORY, blob_image
 
@@ -95,7 +97,7 @@ def test_a_file_name_that_is_no_unicode(folder: Path, flags: list[str], capsys: 
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_batches_give_the_same_answers(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_batches_give_the_same_predictions(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "lesion-3.jpg").write_bytes(b"no image")
     found = []
     for batch in ("1", "4"):
@@ -119,7 +121,7 @@ def test_every_output_says_how_many_views(folder: Path, flags: list[str], capsys
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
-def test_resume_goes_on_after_a_torn_line(ending: str, folder: Path, flags: list[str], tmp_path: Path) -> None:
+def test_resume_continues_after_a_torn_line(ending: str, folder: Path, flags: list[str], tmp_path: Path) -> None:
     output = tmp_path / f"results{ending}"
     command = ["predict", str(folder), *flags, "--output", str(output)]
     assert main(command) == 0
@@ -178,9 +180,9 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
     assert process.returncode == 143
     text = output.read_text()
     assert text.endswith("\n")
-    answered = len(json_lines(text))
-    assert 3 <= answered < 406
-    assert f"{answered} predicted" in errors
+    predicted = len(json_lines(text))
+    assert 3 <= predicted < 406
+    assert f"{predicted} predicted" in errors
     assert main(["predict", str(folder), *flags, "--output", str(output), "--resume"]) == 0
     names = [line["image"] for line in json_lines(output.read_text())]
     assert len(names) == len(set(names)) == 406
@@ -245,7 +247,7 @@ def test_verify(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         main(["verify", "--bundle", str(copy)])
 
 
-def test_watch_answers_each_image_once_and_across_restarts(
+def test_watch_classifies_each_image_once_and_across_restarts(
     folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["watch", str(folder), *flags, "--once", "--interval", "0.01"]
@@ -280,6 +282,66 @@ def test_watch_waits_for_a_file_that_is_still_written(folder: Path, flags: list[
     assert process.returncode == 0
     (line,) = [line for line in json_lines(results.read_text()) if line["image"].endswith("slow.jpg")]
     assert "label" in line
+
+
+def test_watch_passes_over_what_other_programs_keep_and_says_so_once(
+    folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "@eaDir").mkdir()
+    shutil.copy(folder / "lesion-1.jpg", folder / "@eaDir" / "thumbnail.jpg")
+    shutil.copy(folder / "lesion-1.jpg", folder / "arriving.jpg.part")
+    shutil.copy(folder / "lesion-1.jpg", folder / "no-suffix")
+    (folder / "gone.jpg").symlink_to(folder / "nothing")
+    assert main(["watch", str(folder), *flags, "--once", "--interval", "0.01"]) == 1
+    captured = capsys.readouterr()
+    names = {Path(line["image"]).name for line in json_lines(captured.out)}
+    assert names == {*(f"lesion-{number}.jpg" for number in range(6)), "no-suffix"}
+    assert captured.err.count(f"{folder / '@eaDir'}") == 1
+    assert captured.err.count("arriving.jpg.part") == 1
+    assert captured.err.count(f"error: {folder / 'gone.jpg'}: is a link whose target does not exist") == 1
+
+
+def test_watch_does_not_repeat_a_folder_that_was_away(
+    folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that cannot be read for a while: its images are still done when it is back."""
+    (folder / "share").mkdir()
+    shutil.copy(folder / "lesion-1.jpg", folder / "share" / "a.jpg")
+    scandir, polls = os.scandir, []
+
+    def unreliable(path: Any) -> Any:
+        if str(path) == str(folder / "share") and len(polls) in (2, 3):
+            raise OSError(5, "Input/output error", str(path))
+        return scandir(path)
+
+    def wait(interruption: Interruption, _seconds: float) -> None:
+        polls.append(1)
+        if len(polls) == 6:
+            interruption.request(signal.SIGTERM)
+
+    monkeypatch.setattr(os, "scandir", unreliable)
+    monkeypatch.setattr(Interruption, "wait", wait)
+    assert main(["watch", str(folder), *flags]) == 0
+    captured = capsys.readouterr()
+    assert len(json_lines(captured.out)) == 7
+    assert captured.err.count(f"error: {folder / 'share'}: cannot be read: Input/output error") == 1
+
+
+def test_an_engines_error_is_that_images_error(
+    folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = edge_runtime.classifier.calibrated_probabilities
+    calls: list[int] = []
+
+    def once_not_finite(logits: Any) -> Any:
+        calls.append(1)
+        return real(logits * float("nan") if len(calls) == 3 else logits)
+
+    monkeypatch.setattr(edge_runtime.classifier, "calibrated_probabilities", once_not_finite)
+    assert main(["predict", str(folder), *flags, "--json", "--threads", "1"]) == 1
+    lines = json_lines(capsys.readouterr().out)
+    error = "the engine returned logits that are not finite"
+    assert [line.get("error") for line in lines] == [None, None, error, None, None, None]
 
 
 def test_watch_needs_a_folder(tmp_path: Path, flags: list[str]) -> None:
