@@ -24,7 +24,7 @@ leave() {
   losetup -d "$boot" "$system"
   rmdir "$root"
 }
-trap 'leave; rm -f "$kiosk.part"' EXIT # nothing half-made stays
+trap 'leave; rm -f "$kiosk.part"' EXIT # nothing unfinished stays
 e2fsck -fp "$system"
 resize2fs "$system"
 mount "$system" "$root"

@@ -1,4 +1,4 @@
-"""Answers: engines agree, the map belongs to the class, threads share a classifier, nothing wrong in silence."""
+"""Predictions: engines agree, the map belongs to the class, threads share a classifier, no error passes silently."""
 
 from __future__ import annotations
 
@@ -46,21 +46,23 @@ def test_path_bytes_image_and_array_agree(classifier: Classifier, tmp_path: Path
     image = blob_image()
     path = tmp_path / "a.png"
     image.save(path)
-    answers = [classifier.predict(source) for source in (image, path, str(path), path.read_bytes(), np.array(image))]
-    assert all(answer.probabilities == answers[0].probabilities for answer in answers)
+    predictions = [
+        classifier.predict(source) for source in (image, path, str(path), path.read_bytes(), np.array(image))
+    ]
+    assert all(prediction.probabilities == predictions[0].probabilities for prediction in predictions)
 
 
 def test_all_variants_agree(tiny_bundle: Path) -> None:
     image = blob_image(seed=5)
-    answers = [
+    predictions = [
         list(Classifier.load(tiny_bundle, engine=engine, precision=precision).predict(image).probabilities.values())
         for engine in ENGINES
         for precision in ("int8", "fp32")
     ]
-    assert np.ptp(answers, axis=0).max() < 0.02
+    assert np.ptp(predictions, axis=0).max() < 0.02
     assert (
-        np.ptp(answers, axis=1).min() > 0.05
-    )  # the images' answers differ between classes, so agreement means something
+        np.ptp(predictions, axis=1).min() > 0.05
+    )  # the images' predictions differ between classes, so agreement means something
 
 
 def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) -> None:
@@ -78,13 +80,13 @@ def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("views", [4, 8])
 def test_views_are_averaged_as_probabilities(engine: str, views: int) -> None:
-    """With the reference bundle: the tiny one's network answers a turned image as the upright one."""
+    """With the reference bundle: the tiny one's network predictions a rotated image as the upright one."""
     image = np.array(blob_image(seed=3).resize((224, 224)))
     quarters = [np.rot90(image, count) for count in range(4)]
     shown = quarters if views == 4 else [*quarters, *(quarter[:, ::-1] for quarter in quarters)]
     with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1) as single:
         separate = [single.predict(np.ascontiguousarray(view), explain=True) for view in shown]
-    expected = np.mean([list(answer.probabilities.values()) for answer in separate], axis=0)
+    expected = np.mean([list(prediction.probabilities.values()) for prediction in separate], axis=0)
     with Classifier.load(REFERENCE_BUNDLE, engine=engine, threads=1, views=views) as classifier:
         alone = classifier.predict(image)
         upright = classifier.predict(image, explain_class=separate[0].label)
@@ -115,13 +117,13 @@ def test_eight_threads_share_one_classifier(classifier: Classifier) -> None:
     assert found == expected * 8
 
 
-def test_predict_many_keeps_order_and_goes_on_after_a_bad_image(classifier: Classifier) -> None:
+def test_predict_many_keeps_order_and_continues_after_a_bad_image(classifier: Classifier) -> None:
     sources = [encoded(blob_image(seed=seed)) for seed in range(20)]
     sources[7] = b"not an image"
-    answers = list(classifier.predict_many(iter(sources)))
-    assert [source for source, _ in answers] == sources
-    assert isinstance(answers[7][1], ImageError)
-    assert answers[8][1].probabilities == classifier.predict(sources[8]).probabilities  # type: ignore[union-attr]
+    predictions = list(classifier.predict_many(iter(sources)))
+    assert [source for source, _ in predictions] == sources
+    assert isinstance(predictions[7][1], ImageError)
+    assert predictions[8][1].probabilities == classifier.predict(sources[8]).probabilities  # type: ignore[union-attr]
 
 
 def test_predict_many_holds_few_images(classifier: Classifier) -> None:
@@ -132,10 +134,10 @@ def test_predict_many_holds_few_images(classifier: Classifier) -> None:
             taken.append(1)
             yield encoded(blob_image())
 
-    answers = classifier.predict_many(endless())
-    next(answers)
+    predictions = classifier.predict_many(endless())
+    next(predictions)
     assert len(taken) <= 4 * classifier.replicas + 1
-    answers.close()  # type: ignore[attr-defined]
+    predictions.close()  # type: ignore[attr-defined]
 
 
 def test_the_pixel_limit_of_a_classifier_holds_for_every_way_in(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -166,9 +168,9 @@ def test_not_sure_below_the_threshold(classifier: Classifier) -> None:
     for threshold, verdict in ((confidence + 0.01, "not_sure"), (confidence - 0.01, "diagnosis")):
         thresholds = Thresholds(not_sure_below=threshold, coverage=0.9)
         classifier.manifest = msgspec.structs.replace(classifier.manifest, thresholds=thresholds)
-        answer = classifier.predict(blob_image())
-        assert answer.verdict == verdict
-        assert any("not sure" in warning for warning in answer.warnings) == (verdict == "not_sure")
+        prediction = classifier.predict(blob_image())
+        assert prediction.verdict == verdict
+        assert any("not sure" in warning for warning in prediction.warnings) == (verdict == "not_sure")
 
 
 def test_nan_is_an_error_not_an_answer() -> None:

@@ -1,4 +1,4 @@
-"""What an engine or a file could get wrong without anybody noticing is an error here."""
+"""What an engine or a file could get wrong unnoticed is an error here."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_damaged_jpeg_gives_pixels_or_one_line(position: int, bit: int, cut: i
 
 
 @pytest.mark.parametrize("engine", installed_engines())
-def test_engines_start_without_chatter(engine: str) -> None:
+def test_engines_start_without_log_output(engine: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "edge_runtime", "predict", "tests/fixtures/golden.jpg", "--bundle", TINY_BUNDLE,
          "--engine", engine, "--json"],
@@ -134,8 +134,8 @@ def test_engines_start_without_chatter(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", installed_engines())
 @pytest.mark.parametrize("writable", [True, False])
-def test_no_engine_reports_to_its_maker(engine: str, writable: bool, tmp_path: Path) -> None:
-    """Reports begin with an identifier in the user's folder, or a complaint that there can be none."""
+def test_no_engine_sends_telemetry(engine: str, writable: bool, tmp_path: Path) -> None:
+    """Telemetry begins with an identifier in the home folder, or an error that it cannot be written."""
     finished = subprocess.run(
         [sys.executable, "-m", "edge_runtime", "predict", "tests/fixtures/golden.jpg", "--bundle", TINY_BUNDLE,
          "--engine", engine, "--json"],
@@ -157,12 +157,12 @@ def test_batch_answers_are_the_single_answers(engine: str) -> None:
     with Classifier.load(TINY_BUNDLE, engine=engine, precision="fp32", threads=1) as classifier:
         images = [blob_image(seed=seed) for seed in range(5)]
         batch = classifier.predict_batch(images, explain=True)
-        for image, answer in zip(images, batch, strict=True):
+        for image, prediction in zip(images, batch, strict=True):
             single = classifier.predict(image, explain=True)
-            assert answer.label == single.label
-            assert answer.probabilities == pytest.approx(single.probabilities, abs=1e-6)
-            assert answer.class_activation_map is not None
-            np.testing.assert_allclose(answer.class_activation_map, single.class_activation_map, atol=1e-5)
+            assert prediction.label == single.label
+            assert prediction.probabilities == pytest.approx(single.probabilities, abs=1e-6)
+            assert prediction.class_activation_map is not None
+            np.testing.assert_allclose(prediction.class_activation_map, single.class_activation_map, atol=1e-5)
         assert classifier.predict_batch([]) == []
 
 

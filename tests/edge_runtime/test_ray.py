@@ -1,4 +1,4 @@
-"""On a local two-worker cluster, archive scoring gives folder mode's answers."""
+"""On a local two-worker cluster, archive scoring gives folder mode's predictions."""
 
 from __future__ import annotations
 

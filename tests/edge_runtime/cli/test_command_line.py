@@ -37,12 +37,12 @@ def test_json_lines(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> No
         "error": f"{damaged}: {refusal_of(None)}",
     }
     assert [Path(line["image"]).name for line in lines[1:]] == [f"lesion-{number}.jpg" for number in range(6)]
-    answer = lines[1]
-    assert list(answer["probabilities"]) == list(CLASS_CODES)
-    assert answer["engine"] == ENGINE
-    assert answer["precision"] == "int8"
-    assert {"decode", "features", "head"} <= set(answer["timing_ms"])
-    assert any("demo" in warning for warning in answer["warnings"])
+    prediction = lines[1]
+    assert list(prediction["probabilities"]) == list(CLASS_CODES)
+    assert prediction["engine"] == ENGINE
+    assert prediction["precision"] == "int8"
+    assert {"decode", "features", "head"} <= set(prediction["timing_ms"])
+    assert any("demo" in warning for warning in prediction["warnings"])
 
 
 def test_text_output_and_maps(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:

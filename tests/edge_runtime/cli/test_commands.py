@@ -218,9 +218,9 @@ def test_explain(folder: Path, flags: list[str], tmp_path: Path, capsys: pytest.
     output = tmp_path / "why.png"
     command = ["explain", str(folder / "lesion-1.jpg"), *flags, "--output", str(output)]
     assert main([*command, "--class", "mel", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer["explained_class"] == "mel"
-    assert len(answer["class_activation_map"]) == 7
+    document = json.loads(capsys.readouterr().out)
+    assert document["explained_class"] == "mel"
+    assert len(document["class_activation_map"]) == 7
     sizes = {}
     for style in ("side-by-side", "overlay", "heat"):
         assert main([*command, "--style", style]) == 0

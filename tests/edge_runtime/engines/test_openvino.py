@@ -28,11 +28,11 @@ needs_onnxruntime = pytest.mark.skipif(
 
 
 def both(bundle: Path, precision: str, source: object) -> tuple[np.ndarray, np.ndarray]:
-    answers = []
+    predictions = []
     for engine in ("onnx", "openvino"):
         with Classifier.load(bundle, engine=engine, precision=precision, threads=1) as classifier:
-            answers.append(np.array(list(classifier.predict(source, explain=True).probabilities.values())))
-    return answers[0], answers[1]
+            predictions.append(np.array(list(classifier.predict(source, explain=True).probabilities.values())))
+    return predictions[0], predictions[1]
 
 
 @needs_onnxruntime

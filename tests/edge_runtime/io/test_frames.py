@@ -82,7 +82,7 @@ def test_the_limit_counts_from_the_last_image(connect: Callable[[list[Any]], Cap
     assert 0.3 <= time.monotonic() - started < 5
 
 
-def test_command_goes_on_after_failed_reads(
+def test_the_command_continues_after_failed_reads(
     connect: Callable[[list[Any]], Capture], tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connect([None, FRAME_BGR, None, FRAME_BGR])
