@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line and paragraph separators, bidirectional overrides, and surrogates."""
 
 
 class DermedgeError(Exception):
@@ -42,8 +46,11 @@ class ExportError(DermedgeError):
 
 
 def printable(text: str) -> str:
-    """Return a text, such as a file name, as one line that any UTF-8 terminal or file takes."""
-    return text.encode(errors="backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+    """Return a text, such as a file name, as one line that any UTF-8 terminal or file takes.
+
+    What could move the cursor, change colours, reorder the line or is not valid Unicode becomes an escape.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def run_command_line(main: Callable[[], int]) -> int:

@@ -70,7 +70,7 @@ class _Run:
         for name, problem in self._found:
             if self._interruption:
                 return
-            if name in self._done:
+            if name in self._done or printable(name) in self._done:  # as CSV has it
                 self.skipped += 1
             elif problem is not None:
                 self.failed += 1

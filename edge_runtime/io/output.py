@@ -61,13 +61,13 @@ def variant_name(engine: str, precision: str, views: int) -> str:
 
 
 def json_line(document: dict[str, Any], stream: TextIO | None = None) -> str:
-    """Return one line of JSON for a stream. Names that its encoding lacks are escaped, and read back unchanged."""
+    """Return one line of JSON for a stream. Names that it cannot show are escaped, and read back unchanged."""
     line = json.dumps(document, ensure_ascii=False, allow_nan=False)
     try:
         line.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        line = json.dumps(document, allow_nan=False)
-    return line
+        return json.dumps(document, allow_nan=False)
+    return line if line == printable(line) else json.dumps(document, allow_nan=False)
 
 
 def write_text(stream: TextIO | None, text: str, name: str = STANDARD_OUTPUT) -> None:

@@ -22,14 +22,9 @@ from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image
 
 FLAGS = ["--bundle", str(TINY_BUNDLE), "--engine", installed_engines()[0]]
 NAMES = [
-    "Läsion.jpg",
-    "病変.jpg",
-    "emoji-🔬.jpg",
-    "line\nbreak.jpg",
-    "tab\t.jpg",
-    'quote",;.jpg',
-    os.fsdecode(b"\xff.jpg"),
-]
+    "Läsion.jpg", "病変.jpg", "emoji-🔬.jpg", "line\nbreak.jpg", "tab\t.jpg", 'quote",;.jpg', "clear\x1b[2J.jpg",
+    "back\u202egpj.exe.jpg", "separator\u2028.jpg", os.fsdecode(b"\xff.jpg"),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -61,6 +56,8 @@ def test_any_name_is_printed_on_any_terminal(file_format: str, encoding: str, od
         assert len(list(csv.DictReader(io.StringIO(text)))) == len(NAMES)
     else:
         assert len(text.splitlines()) == len(NAMES) + (file_format == "table")
+    if file_format != "jsonl":
+        assert not set(text) & set("\x1b\u202e\u2028\t")
     assert b"Traceback" not in finished.stderr
 
 
@@ -75,6 +72,24 @@ def test_any_name_is_printed_in_an_error(encoding: str, tmp_path: Path) -> None:
     finished = run("explain", tmp_path / NAMES[1], *FLAGS, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert (finished.returncode, finished.stderr.count(b"error: ")) == (1, 1), finished.stderr
     assert b"Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_any_name_is_found_again_on_resume(
+    suffix: str, odd_folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path_factory.mktemp("results") / f"results{suffix}"
+    command = ["predict", str(odd_folder), *FLAGS, "--output", str(output)]
+    assert main(command) == main([*command, "--resume"]) == 0
+    assert f"0 predicted, 0 unusable, {len(NAMES)} already done" in capsys.readouterr().err
+
+
+def test_the_shared_case() -> None:
+    folder = REPOSITORY.parent / "shared" / "cases" / "names"
+    if not folder.is_dir():
+        pytest.skip(f"the cases are not at {folder.parent}")
+    finished = run("predict", folder, *FLAGS, PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    assert (finished.returncode, finished.stdout.count(b"\n")) == (0, 2)
 
 
 def test_a_heat_map_that_cannot_be_written_is_that_images_error(
