@@ -73,7 +73,7 @@ def _read_curve(profile: bytes, at: int) -> Callable[[float], float]:
     count = struct.unpack_from(">I", profile, at + 8)[0]
     if kind != b"curv" or not 2 <= count <= 65536:
         raise ValueError("a curve that sRGB does not have")
-    values = struct.unpack_from(f">{count}H", profile, at + 12)
+    values: tuple[int, ...] = struct.unpack_from(f">{count}H", profile, at + 12)
 
     def interpolate(x: float) -> float:
         place = x * (count - 1)
