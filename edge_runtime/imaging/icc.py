@@ -70,7 +70,7 @@ def _read_curve(profile: bytes, at: int) -> Callable[[float], float]:
     if kind == b"para" and struct.unpack_from(">H", profile, at + 8)[0] == 3:
         gamma, a, b, c, d = (value / 65536 for value in struct.unpack_from(">5i", profile, at + 12))
         return lambda x: (a * x + b) ** gamma if x >= d else c * x
-    count = struct.unpack_from(">I", profile, at + 8)[0]
+    count: int = struct.unpack_from(">I", profile, at + 8)[0]
     if kind != b"curv" or not 2 <= count <= 65536:
         raise ValueError("a curve that sRGB does not have")
     values: tuple[int, ...] = struct.unpack_from(f">{count}H", profile, at + 12)

@@ -2,9 +2,9 @@
 
     python tests/soak/run_soak.py [--bundle models/demo] [--predictions 100000] [--threads 8]
 
-Eight threads share one classifier per engine and send it JPEGs, some of them damaged, every tenth with a heat map. Memory
-is read after a warm-up of a tenth and at the end; more than 8 MiB between them fails. Minutes long with the tests' tiny
-bundle, hours with a real one, so it is outside the default tests.
+Eight threads share one classifier per engine and send it JPEGs, some of them damaged, every tenth with a heat map.
+Memory is read after a warm-up of a tenth and at the end; more than 8 MiB between them fails. Minutes long with the
+tests' tiny bundle, hours with a real one, so it is outside the default tests.
 """
 
 from __future__ import annotations
