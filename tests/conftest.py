@@ -17,11 +17,11 @@ REFERENCE_BUNDLE = REPOSITORY / "models" / "ham10000-resnet18"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked ``real_data``, saying why, where the images are not."""
-    if REAL_DATA.is_dir():
-        return
+    """Mark the tests that drive a browser; skip those marked ``real_data``, saying why, where the images are not."""
     for item in items:
-        if item.get_closest_marker("real_data"):
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+        if item.get_closest_marker("real_data") and not REAL_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"the real images are not at {REAL_DATA}"))
 
 
