@@ -17,7 +17,8 @@ COMMANDS = (
 )
 NEXT = """
 Done. The bundle is models/demo/, the Grad-CAM overlays are in runs/demo/maps/.
-Next: make web (then open http://127.0.0.1:8000), make evaluate, make bench, or train on real data: make train DATA=path/to/ham10000"""
+Next: make web (then open http://127.0.0.1:8000), make evaluate, make bench, or train on real data:
+make train DATA=path/to/ham10000"""
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ LEGS: dict[str, tuple[str, ...]] = {
     "web": ("tests/webapp", "tests/tools"),
     "legacy": ("tests/edge_runtime",),
     "edge": ("tests/edge_runtime",),
-    "project": ("tests/test_*.py", "tests/examples"),
+    "project": ("tests/test_*.py",),
 }
 ENVIRONMENTS = {"legacy": ".venv-legacy", "edge": ".venv-edge"}  # the others run in this interpreter's
 FAST = "not slow and not browser and not real_data"
@@ -33,21 +33,22 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 NO_TESTS_COLLECTED = 5  # pytest's exit status
 
 
-def make_leg(name: str, pytest_flags: Sequence[str], coverage_folder: str | None = None) -> Program:
-    """Return the pytest process of a leg; with a folder it leaves its coverage data there."""
+def make_leg(name: str, pytest_flags: Sequence[str], folder: Path, *, coverage: bool = False) -> Program:
+    """Return the pytest process of a leg; its temporary files and its coverage data go into the folder."""
     python = REPOSITORY / ENVIRONMENTS[name] / "bin/python" if name in ENVIRONMENTS else sys.executable
     paths = [str(path) for pattern in LEGS[name] for path in sorted(REPOSITORY.glob(pattern))]
-    command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *paths, *pytest_flags]
+    command = [str(python), "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--basetemp", str(folder / name)]
+    command += [*paths, *pytest_flags]
     environment = dict(ONE_THREAD)
-    if coverage_folder and name not in ENVIRONMENTS:
+    if coverage and name not in ENVIRONMENTS:
         command += ["--cov", "--cov-report="]
-        environment["COVERAGE_FILE"] = str(Path(coverage_folder) / f".coverage.{name}")
+        environment["COVERAGE_FILE"] = str(folder / f".coverage.{name}")
     return Program(name, command, environment)
 
 
-def print_coverage(folder: str) -> None:
+def print_coverage(folder: Path) -> None:
     """Combine what the legs left in the folder and print the branch coverage of every file that has gaps."""
-    environment = {"COVERAGE_FILE": str(Path(folder) / ".coverage")}
+    environment = {"COVERAGE_FILE": str(folder / ".coverage")}
     coverage = (sys.executable, "-m", "coverage")
     run_all([Program("coverage data", (*coverage, "combine", "--quiet"), environment)])
     run_all([Program("branch coverage", (*coverage, "report", "--skip-covered"), environment)])
@@ -78,9 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     accepted = {0, NO_TESTS_COLLECTED} if pytest_flags else {0}
     flags = [*(["-m", FAST] if options.fast else []), *pytest_flags]
-    with tempfile.TemporaryDirectory() as folder:
-        coverage_folder = folder if options.coverage else None
-        outcomes = run_all([make_leg(name, flags, coverage_folder) for name in names], options.workers)
+    with tempfile.TemporaryDirectory(prefix="dermedge-tests-") as name:
+        folder = Path(name)
+        legs = [make_leg(name, flags, folder, coverage=options.coverage) for name in names]
+        outcomes = run_all(legs, options.workers)
         if options.coverage:
             print_coverage(folder)
     print(summary(outcomes))
