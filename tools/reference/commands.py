@@ -53,7 +53,13 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "tools.md": (
         "Tools",
         "Programs of the repository that are not in the wheel.",
-        ("tools.load_test", "tools.fuzz_uploads", "tools.generate_docs"),
+        (
+            "tools.load_test",
+            "tools.fuzz_uploads",
+            "tools.generate_docs",
+            "tools.run_tests",
+            "tools.mutation",
+        ),
     ),
 }
 """For each page its title, its first sentence and the modules whose commands it shows."""
