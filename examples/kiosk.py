@@ -29,6 +29,7 @@ class Page(BaseHTTPRequestHandler):
         """Send the page, which asks for the next one after a second."""
         if (frame_hwc := next(frames, None)) is not None:
             prediction = classifier.predict(frame_hwc, explain=True)
+            assert prediction.class_activation_map is not None
             png = base64.b64encode(
                 encode_png(render_side_by_side(prediction.image_hwc, prediction.class_activation_map))
             )

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,6 +19,7 @@ from PIL import Image
 
 from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.engines import installed_engines
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image
 from tests.webapp.conftest import running_server
 
@@ -49,10 +50,16 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def predicted() -> Iterator[Classifier]:
-    """What the examples' predictions are held against."""
-    with Classifier.load(TINY_BUNDLE) as classifier:
-        yield classifier
+def classifiers() -> Iterator[list[Classifier]]:
+    """Every installed engine: an example takes the fastest, and on a model this small they disagree now and then."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Classifier.load(TINY_BUNDLE, engine=engine)) for engine in installed_engines()]
+
+
+def labels_of(source: Path | Image.Image, classifiers: list[Classifier]) -> set[str]:
+    """Return the labels that the engines predict."""
+    image = np.asarray(source) if isinstance(source, Image.Image) else source
+    return {classifier.predict(image).label for classifier in classifiers}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +84,7 @@ def test_the_first_lines_say_how_to_run_it(name: str) -> None:
     assert f"def test_{name}(" in Path(__file__).read_text(encoding="utf-8"), "this example has no test"
 
 
-def test_classify_folder(image_folder: Path, predicted: Classifier, tmp_path: Path) -> None:
+def test_classify_folder(image_folder: Path, classifiers: list[Classifier], tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not an image")
     for image in image_folder.glob("*.jpg"):
         (tmp_path / image.name).symlink_to(image)
@@ -85,41 +92,42 @@ def test_classify_folder(image_folder: Path, predicted: Classifier, tmp_path: Pa
     rows = {Path(row["image"]).name: row for row in csv.DictReader(io.StringIO(finished.stdout))}
     assert len(rows) == 7
     assert "broken.jpg" in rows["broken.jpg"]["error"] and not rows["broken.jpg"]["label"]
-    expected = predicted.predict(image_folder / "lesion-3.jpg")
-    assert rows["lesion-3.jpg"]["label"] == expected.label
-    assert float(rows["lesion-3.jpg"]["confidence"]) == pytest.approx(expected.confidence, abs=0.02)  # another engine
+    for number in range(6):
+        row = rows[f"lesion-{number}.jpg"]
+        assert row["label"] in labels_of(image_folder / f"lesion-{number}.jpg", classifiers)
+        assert 1 / 7 < float(row["confidence"]) < 1 and not row["error"]
 
 
-def test_camera_loop(predicted: Classifier, tmp_path: Path) -> None:
+def test_camera_loop(classifiers: list[Classifier], tmp_path: Path) -> None:
     for number in range(4):
         blob_image(300, 300, 1).save(tmp_path / f"{number}.png")
     finished = run_example("camera_loop", tmp_path, "--bundle", TINY_BUNDLE, "--steady", 3)
     (line,) = finished.stdout.splitlines()
-    assert line.startswith(f"{predicted.predict(tmp_path / '0.png').label}  ") and "over 3 frames" in line
+    assert line.split()[0] in labels_of(tmp_path / "0.png", classifiers) and "over 3 frames" in line
     assert not run_example("camera_loop", tmp_path, "--bundle", TINY_BUNDLE, "--steady", 5).stdout
     missing = run_example("camera_loop", tmp_path / "none", "--bundle", TINY_BUNDLE, status=1)
     assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1
 
 
-def test_call_api(image_folder: Path, predicted: Classifier, tmp_path: Path) -> None:
+def test_call_api(image_folder: Path, classifiers: list[Classifier], tmp_path: Path) -> None:
     image, overlay = image_folder / "lesion-0.jpg", tmp_path / "overlay.png"
     with running_server() as (host, port):
         url = f"http://{host}:{port}"
         reply = json.loads(run_example("call_api", image, "--url", url, "--overlay", overlay).stdout)
         (tmp_path / "broken.jpg").write_bytes(b"not an image")
         refused = run_example("call_api", tmp_path / "broken.jpg", "--url", url, status=1)
-    assert reply["label"] == predicted.predict(image).label
-    assert png_size(overlay) == 2 * (predicted.manifest.input.size,)
+    assert reply["label"] in labels_of(image, classifiers)
+    assert png_size(overlay) == 2 * (classifiers[0].manifest.input.size,)
     assert refused.stderr.startswith("error 4")
 
 
-def test_evaluate_your_data(predicted: Classifier, tmp_path: Path) -> None:
-    images = {number: blob_image(224, 224, number) for number in range(8)}
-    labels = {number: predicted.predict(np.asarray(image)).label for number, image in images.items()}
-    label = labels[0]
+def test_evaluate_your_data(classifiers: list[Classifier], tmp_path: Path) -> None:
+    images = [blob_image(224, 224, seed) for seed in range(12)]
+    agreed = [(image, labels_of(image, classifiers)) for image in images]
+    label = next(next(iter(labels)) for _, labels in agreed if len(labels) == 1)
     other = next(code for code in CLASS_CODES if code != label)
-    for number, image in images.items():
-        if labels[number] == label:
+    for number, (image, labels) in enumerate(agreed):
+        if labels == {label}:
             for code in (label, other):  # right in one folder, wrong in the other
                 (tmp_path / code).mkdir(exist_ok=True)
                 image.save(tmp_path / code / f"{number}.png")
@@ -130,17 +138,17 @@ def test_evaluate_your_data(predicted: Classifier, tmp_path: Path) -> None:
     assert "expected images" in run_example("evaluate_your_data", tmp_path / "none", status=1).stderr
 
 
-def test_heat_map_for_any_class(image_folder: Path, predicted: Classifier, tmp_path: Path) -> None:
+def test_heat_map_for_any_class(image_folder: Path, classifiers: list[Classifier], tmp_path: Path) -> None:
     image = image_folder / "lesion-1.jpg"
     run_example("heat_map_for_any_class", image, tmp_path, "--classes", "mel", "vasc", "--bundle", TINY_BUNDLE)
     maps = {path.name.split("-")[2]: path for path in tmp_path.iterdir()}
     assert set(maps) == {"mel", "vasc"}
-    size = predicted.manifest.input.size
+    size = classifiers[0].manifest.input.size
     assert all(png_size(path) == (2 * size, size) for path in maps.values())
     assert maps["mel"].read_bytes() != maps["vasc"].read_bytes()
 
 
-def test_kiosk(image_folder: Path, predicted: Classifier) -> None:
+def test_kiosk(image_folder: Path) -> None:
     with started_example("kiosk", image_folder, "--bundle", TINY_BUNDLE, "--port", 0) as child:
         assert child.stdout is not None
         address = child.stdout.readline().strip()
@@ -179,7 +187,7 @@ def test_export_your_checkpoint(class_folders: Path, trained_run: tuple[Path, Pa
     images = sorted((class_folders / "our nv").iterdir())[:2]
     finished = run_example(
         "export_your_checkpoint", trained_run[0] / "best.pt", tmp_path / "bundle", *images, "--",
-        "--formats", "onnx", "--calibration-images", 14, "--calibrator", "min-max", "--threads", 1,
+        "--formats", "onnx", "--calibration-images", 14, "--calibrator", "min-max", "--int8-goal", 10, "--threads", 1,
     )  # fmt: skip
     assert re.search(r"^0\.jpg: fp32 \w+ 0\.\d+, int8 \w+ 0\.\d+,", finished.stdout, re.MULTILINE)
     assert re.search(r"the same label on \d of 2 images", finished.stdout)

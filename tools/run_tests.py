@@ -8,7 +8,6 @@ follows ``--`` goes to pytest: ``python -m tools.run_tests train -- -k resume``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -60,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("legs", nargs="*", metavar="LEG", help=f"one or more of {', '.join(LEGS)} (default: all)")
     parser.add_argument("--fast", action="store_true", help="leave out what is marked slow, browser or real_data")
     parser.add_argument("--coverage", action="store_true", help="print the branch coverage of all legs together")
-    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="legs run side by side")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="legs run side by side (default: 2)")
     return parser
 
 
