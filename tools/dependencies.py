@@ -30,9 +30,10 @@ def describe(name: str) -> str:
         return "not installed here"
     paths = [Path(str(file.locate())) for file in package.files or []]
     size = sum(path.stat().st_size for path in paths if path.is_file())
-    classifiers = [line for line in package.metadata.get_all("Classifier") or [] if line.startswith("License")]
-    stated = [package.metadata.get("License-Expression"), (package.metadata.get("License") or "").partition("\n")[0]]
-    licence = next(filter(None, [*stated, *(line.rpartition(":: ")[2] for line in classifiers)]), "not stated")
+    stated = package.metadata.json
+    classifiers = [line.rpartition(":: ")[2] for line in stated.get("classifier", []) if line.startswith("License")]
+    named = [stated.get("license_expression"), str(stated.get("license", "")).partition("\n")[0], *classifiers]
+    licence = next(filter(None, named), "not stated")
     return f"{size / 1e6:.1f} MB, {licence}"
 
 
