@@ -83,6 +83,9 @@ def _transform_of(profile: bytes, mode: str) -> ImageCmsTransform | None:
 
     from PIL import ImageCms  # loads lcms, which most images do not need
 
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if mode == "L":
+        flags |= ImageCms.Flags.NOOPTIMIZE  # lcms would interpolate between 33 levels, 10 levels wrong in dark areas
     try:
         transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -90,7 +93,7 @@ def _transform_of(profile: bytes, mode: str) -> ImageCmsTransform | None:
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            flags,
         )
         return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

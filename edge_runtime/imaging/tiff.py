@@ -109,6 +109,8 @@ def read_contents(data: bytes) -> Contents:
     """Return the full image of a TIFF. Raises :class:`UnsupportedImageError` for raw photographs and
     :class:`ValueError` when strips or tiles are missing or short."""
     layout = _Layout(data)
+    if layout.is_big and layout.order == ">":  # Pillow takes it for a small one
+        raise UnsupportedImageError("expected a BigTIFF in little-endian byte order, found big-endian")
     directories = list(_chain(data, layout, layout.read(data, layout.offset, layout.header // 2)[0]))
     if not directories:
         raise ValueError("the data end before the image begins")
