@@ -21,9 +21,10 @@ from edge_runtime.bundle.manifest import Manifest, read_manifest
 from edge_runtime.engines import backend, variant_read_by
 from edge_runtime.errors import DermedgeError, EngineError, ImageError
 from edge_runtime.imaging.preprocessing import MAX_PIXELS, load_image_hwc
-from edge_runtime.imaging.views import VIEW_COUNTS, apply_symmetry
+from edge_runtime.imaging.views import apply_symmetry
 from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import DEMO_WARNING, Prediction, calibrated_probabilities
+from edge_runtime.vocabulary import VIEW_COUNTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

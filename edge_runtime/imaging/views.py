@@ -12,9 +12,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VIEW_COUNTS = (1, 4, 8)
-"""The upright image alone, its four rotations, or all eight symmetries of the square."""
-
 
 def apply_symmetry(batch_nhwc: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     """Return square images (N, H, H, 3) rotated by ``index % 4`` × 90°, then flipped left to right if ``index`` ≥ 4."""

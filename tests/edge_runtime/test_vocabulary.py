@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from edge_runtime import vocabulary
@@ -16,7 +17,7 @@ from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Variant
 from edge_runtime.cli.parser import COMMANDS
 from edge_runtime.engines import ENGINES, GRAPH_FORMATS
-from edge_runtime.imaging.views import VIEW_COUNTS
+from edge_runtime.imaging.views import apply_symmetry
 from edge_runtime.io.output import prediction_writer
 from tests.conftest import REPOSITORY
 
@@ -29,7 +30,8 @@ def test_engines_and_formats() -> None:
 
 def test_classes_views_and_roles() -> None:
     assert get_args(vocabulary.ClassCode) == CLASS_CODES
-    assert vocabulary.VIEW_COUNTS == VIEW_COUNTS
+    image_nhwc = np.arange(1 * 4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
+    assert len({apply_symmetry(image_nhwc, index).tobytes() for index in range(16)}) == max(vocabulary.VIEW_COUNTS)
     assert Variant.__struct_fields__ == vocabulary.ROLES
 
 

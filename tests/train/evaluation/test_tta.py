@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.engines import installed_engines
-from edge_runtime.imaging.views import VIEW_COUNTS, apply_symmetry
+from edge_runtime.imaging.views import apply_symmetry
+from edge_runtime.vocabulary import VIEW_COUNTS
 from tests.conftest import REFERENCE_BUNDLE, blob_image
 from train.evaluation.subject import BundleSubject, SubjectFacts
 from train.evaluation.tta import AugmentedSubject
