@@ -6,6 +6,7 @@ non-zero; the web app turns it into a 4xx response. Any other exception that rea
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -15,6 +16,9 @@ from contextlib import suppress
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line and paragraph separators, bidirectional overrides, and surrogates."""
+
+
+_WRITING_FAILED = {errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 
 
 class DermedgeError(Exception):
@@ -69,12 +73,12 @@ def run_command_line(main: Callable[[], int]) -> int:
     except SystemExit as leaving:  # a parser that printed its help or an error
         status = leaving.code if isinstance(leaving.code, int) else 0
     except OSError as error:
-        if error.filename is not None:
-            status = _report(f"{error.filename}: {error.strerror}")
-        else:  # print() on a broken stream: files are opened and written where errors name them
-            status = _report(f"standard output: cannot be written: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        if error.errno in _WRITING_FAILED and error.filename is None:
+            _report(f"output: cannot be written: {reason}")
             _discard_output()
-            return status
+            return 1
+        status = _report(f"{error.filename}: {reason}" if error.filename is not None else reason)
     return _flush_output(quiet=status != 0) or status
 
 
