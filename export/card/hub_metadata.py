@@ -1,4 +1,4 @@
-"""The head of a model card that the hub reads: YAML between two lines of dashes, with the metrics as ``model-index``.
+"""The metadata of a model card for the hub: YAML between two lines of dashes, with the metrics as ``model-index``.
 
 Format: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
 """
@@ -10,16 +10,26 @@ from typing import Any
 
 from edge_runtime.bundle.manifest import Manifest
 
+HUB_LICENCES = {
+    "cc by-nc 4.0": "cc-by-nc-4.0",
+    "cc-by-nc": "cc-by-nc-4.0",
+    "cc by 4.0": "cc-by-4.0",
+    "cc-by": "cc-by-4.0",
+    "cc0": "cc0-1.0",
+    "cc-0": "cc0-1.0",
+    "unknown": "unknown",
+}
+"""What the text of a data licence begins with, as the ISIC Archive and others write it → the hub's name for it."""
+
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
 
 
 def front_matter(manifest: Manifest, evaluations: dict[str, Any]) -> str:
-    """Return the head with its lines of dashes. Every string is written as JSON, which is YAML too."""
-    licence = ["license: other", "license_name: generated-images", "license_link: README.md"]
+    """Return the metadata between its lines of dashes. Every string is written as JSON, which is YAML too."""
     tags = ["dermatology", "dermoscopy", "onnx", "tflite", "int8", "grad-cam", *(["demo"] if manifest.demo else [])]
     lines = [
         "---",
-        *(["license: cc-by-nc-4.0"] if manifest.provenance.licence.startswith("CC BY-NC 4.0") else licence),
+        *_licence(manifest),
         "pipeline_tag: image-classification",
         "library_name: dermedge",
         "tags:",
@@ -31,6 +41,17 @@ def front_matter(manifest: Manifest, evaluations: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _licence(manifest: Manifest) -> list[str]:
+    """Return the hub's licence of a model trained on data under this licence; the card itself gives it in full."""
+    licence = manifest.provenance.licence.lower()
+    several = "," in licence.partition("(")[0]
+    for text, name in HUB_LICENCES.items():
+        if not several and (licence == text or licence.startswith((f"{text} ", f"{text}:"))):
+            return [f"license: {name}"]
+    name = "generated-images" if manifest.demo else "licence-of-the-data"
+    return ["license: other", f"license_name: {name}", "license_link: README.md"]
 
 
 def _model_index(manifest: Manifest, evaluations: dict[str, Any]) -> list[str]:

@@ -61,7 +61,7 @@ def card_text(
             f"{manifest.architecture} that classifies dermoscopic images into seven diagnoses, as graphs for ONNX "
             "Runtime and LiteRT (TFLite) that need no GPU.\n\n"
             "**Research only. Not a medical device; no diagnosis, treatment or triage may be based on it.**\n\n",
-            USE + ("" if manifest.demo else HAM10000_POPULATION) + "\n\n",
+            USE + (HAM10000_POPULATION if "HAM10000" in manifest.provenance.data else "") + "\n\n",
             _classes(manifest),
             results_section(manifest, evaluations),
             cross_validation_section(stored.get("cross_validation")),

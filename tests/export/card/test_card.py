@@ -21,6 +21,7 @@ from export.card.text import CARD_NAME, card_text, read_report
 from export.pipeline import ExportOutcome
 from export.report.page import write_bundle_page
 from export.report.run_facts import run_facts
+from tests.conftest import REFERENCE_BUNDLE
 from train.configuration import TrainingConfiguration
 from train.folds import train_folds
 from train.model.checkpoint import load_checkpoint
@@ -205,8 +206,33 @@ def test_report_of_an_older_export(
     assert "expected the report of this version, found one without measured" in capfd.readouterr().err
 
 
-def test_uncommitted_changes_are_told_in_words(bundle: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(bundle)
+@pytest.mark.parametrize(
+    ("licence", "demo", "hub"),
+    [
+        ("CC BY-NC 4.0 (HAM10000, Tschandl, Rosendahl, Kittler 2018): non-commercial research", False, "cc-by-nc-4.0"),
+        ("CC-BY-NC", False, "cc-by-nc-4.0"),
+        ("CC-0", False, "cc0-1.0"),
+        ("unknown", False, "unknown"),
+        ("CC-0, CC-BY-NC", False, "other"),
+        ("CC-BY-ND", False, "other"),
+        ("by agreement with the clinic", False, "other"),
+        ("generated images, no restriction", True, "other"),
+    ],
+)
+def test_the_hub_reads_the_licence_of_the_data(tmp_path: Path, licence: str, demo: bool, hub: str) -> None:
+    manifest = read_manifest(REFERENCE_BUNDLE)
+    provenance = msgspec.structs.replace(manifest.provenance, licence=licence, data="our clinic")
+    other = msgspec.structs.replace(manifest, provenance=provenance, demo=demo)
+    card = ModelCard(card_text(other, read_report(REFERENCE_BUNDLE), read_evaluations(tmp_path)))
+    assert card.data.license == hub
+    if hub == "other":
+        assert card.data.license_name == ("generated-images" if demo else "licence-of-the-data")
+    assert licence in card.text
+    assert "HAM10000 comes from" not in card.text, "these images are others"
+
+
+def test_uncommitted_changes_are_told_in_words(tmp_path: Path) -> None:
+    manifest = read_manifest(REFERENCE_BUNDLE)
     for version, told in (
         ("0.2.0 (0123456789)", "by dermedge 0.2.0 (0123456789)\n"),
         ("0.2.0 (0123456789-dirty)", "by dermedge 0.2.0 (0123456789), made from a tree with uncommitted changes\n"),
@@ -214,8 +240,8 @@ def test_uncommitted_changes_are_told_in_words(bundle: Path, tmp_path: Path) -> 
     ):
         provenance = msgspec.structs.replace(manifest.provenance, code_version=version)
         other = msgspec.structs.replace(manifest, provenance=provenance)
-        assert told in card_text(other, read_report(bundle), read_evaluations(tmp_path)), version
-        page = write_bundle_page(tmp_path, other, read_report(bundle)).read_text(encoding="utf-8")
+        assert told in card_text(other, read_report(REFERENCE_BUNDLE), read_evaluations(tmp_path)), version
+        page = write_bundle_page(tmp_path, other, read_report(REFERENCE_BUNDLE)).read_text(encoding="utf-8")
         assert told.strip() in page, version
 
 
