@@ -54,7 +54,7 @@ def test_page_before_and_after_a_prediction(
 def test_the_other_pages(open_page: OpenPage, tmp_path: Path, scheme: str) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(TINY_BUNDLE, bundle)
-    (bundle / "README.md").write_text("# The card\n\n## Figures\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n[link](/)\n")
+    (bundle / "README.md").write_text("# The card\n\n## Results\n\n| a | b |\n|---|---|\n| 1 | `2` |\n\n[link](/)\n")
     with running_server(bundle=bundle) as (host, port):
         for path in ("/model-card", "/api/v1/docs"):
             assert violations(open_page(path, f"http://{host}:{port}", color_scheme=scheme)) == []

@@ -72,8 +72,8 @@ def test_metrics_can_be_switched_off() -> None:
 
 def test_request_id_is_kept_when_it_is_well_formed(client: FlaskClient) -> None:
     for offered, kept in (("trace-12345678", True), ("<script>", False), ("short", False)):
-        answered = client.get("/healthz", headers={"X-Request-ID": offered}).headers["X-Request-ID"]
-        assert (answered == offered) is kept
+        returned = client.get("/healthz", headers={"X-Request-ID": offered}).headers["X-Request-ID"]
+        assert (returned == offered) is kept
 
 
 def test_access_log_holds_no_image_name_or_address(

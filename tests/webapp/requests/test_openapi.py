@@ -1,4 +1,4 @@
-"""The OpenAPI document is held against a running server: by schemathesis, and by hand where it cannot see."""
+"""The OpenAPI document is compared with a running server: by schemathesis, and by hand where it cannot see."""
 
 from __future__ import annotations
 
