@@ -66,7 +66,11 @@ WORDS = [
     Word("metrics, results", r"\bfigures\b", r"\bplt\b|matplotlib|plots?\b|savefig|[.\"]figures\b"),
     Word("polling interval", r"\bbetween two looks\b"),
     Word("graph inputs and outputs", r"\b(graphs?'?s?|bundle's) borders?\b|\bborders are\b"),
-    Word("precision", r"\barithmetic\b", r"[Ii]nteger arithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)"),
+    Word(
+        "precision",
+        r"\barithmetic\b",
+        r"[Ii]nteger arithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
+    ),
     Word("per batch, per call", r"\b(images?|one) a (batch|call)\b"),
     Word("compared with", r"\b(hold|holds|held) (\w+ ){0,6}against\b"),
 ]
