@@ -188,6 +188,7 @@ def test_export_your_checkpoint(class_folders: Path, trained_run: tuple[Path, Pa
     finished = run_example(
         "export_your_checkpoint", trained_run[0] / "best.pt", tmp_path / "bundle", *images, "--",
         "--formats", "onnx", "--calibration-images", 14, "--calibrator", "min-max", "--int8-goal", 10, "--threads", 1,
+        "--tolerance-int8-agreement", 0.5,  # one epoch leaves the classes nearly equal
     )  # fmt: skip
     assert re.search(r"^0\.jpg: fp32 \w+ 0\.\d+, int8 \w+ 0\.\d+,", finished.stdout, re.MULTILINE)
     assert re.search(r"the same label on \d of 2 images", finished.stdout)

@@ -14,7 +14,7 @@ from edge_runtime.engines import installed_engines
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("ray.data", reason="Ray is not installed here")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def run(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:

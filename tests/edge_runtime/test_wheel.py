@@ -60,6 +60,7 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
     assert {f"dermedge-{__version__}.dist-info/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_wheel_predicts_away_from_the_checkout(
     wheel: Path, image_folder: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ with Classifier.load("models/demo", engine="auto", replicas=2) as classifier:
 """
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_its_types_along(wheel: Path, tmp_path: Path) -> None:
     """A program that uses the interface as documented passes mypy's strict mode, and one that does not is told."""
     pytest.importorskip("mypy", reason="mypy is not installed here")

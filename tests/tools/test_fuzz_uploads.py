@@ -28,6 +28,7 @@ def test_hostile_requests_are_the_same_for_the_same_seed() -> None:
     assert len({request.kind for request in hostile_requests(400, seed=3)}) > 20
 
 
+@pytest.mark.slow
 def test_hostile_uploads_are_refused_and_nothing_is_written(server: ServerProcess) -> None:
     findings = fuzz(server, count=150, seed=1)
     assert findings.faults == []
@@ -35,6 +36,7 @@ def test_hostile_uploads_are_refused_and_nothing_is_written(server: ServerProces
     assert server.memory_mib()[1] < 1024
 
 
+@pytest.mark.slow
 def test_a_crowd_larger_than_the_queue_is_partly_refused(server: ServerProcess) -> None:
     """Every client has predictions that take a while, so more are under way at once than may run and wait."""
     statuses: Counter[int] = Counter()

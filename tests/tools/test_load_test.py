@@ -11,6 +11,7 @@ from tools import load_test
 from tools.load_test import Round, report
 
 
+@pytest.mark.slow
 def test_a_small_run_completes_every_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

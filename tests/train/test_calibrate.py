@@ -25,6 +25,8 @@ from train.model.architectures import build_model
 from train.model.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint, save_checkpoint
 from train.model.outlier_score import HeadWithOutlierScore, head_for_export
 
+pytestmark = pytest.mark.slow
+
 SIZE = 48
 
 

@@ -29,6 +29,8 @@ from train.model.architectures import build_model, normalise
 from train.model.checkpoint import Checkpoint, save_checkpoint
 from train.report.page import render_page
 
+pytestmark = pytest.mark.slow
+
 LESIONS = 40
 
 

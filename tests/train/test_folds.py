@@ -22,6 +22,8 @@ from train.folds import cross_fitted, train_folds
 from train.metrics.classification import balanced_accuracy, expected_calibration_error
 from train.metrics.temperature import apply_temperature
 
+pytestmark = pytest.mark.slow
+
 Quick = Callable[..., TrainingConfiguration]
 REPOSITORY = Path(__file__).resolve().parents[2]
 

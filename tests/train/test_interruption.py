@@ -11,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 STEPS_PER_EPOCH = 3
 

@@ -18,6 +18,8 @@ from train.learning import loop
 from train.model.checkpoint import load_checkpoint, load_training_state
 from train.run import train_run
 
+pytestmark = pytest.mark.slow
+
 Quick = Callable[..., TrainingConfiguration]
 TIMES = ("seconds", "images_per_second")
 

@@ -110,6 +110,7 @@ def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_image_serves_from_a_fresh_environment_and_folder(tmp_path: Path) -> None:
     """What the Dockerfile runs, step by step: a new environment, the served requirements, the copies, the command."""
     if subprocess.run([*PIP_REACHES, "waitress"], capture_output=True, check=False).returncode:
@@ -147,6 +148,7 @@ def test_image_serves_from_a_fresh_environment_and_folder(tmp_path: Path) -> Non
     assert sorted(app.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_space_is_whole_and_serves(tmp_path: Path) -> None:
     space = tmp_path / "space"
     command = [sys.executable, str(DEPLOY / "make_space.py"), "--bundle", str(TINY_BUNDLE), "--output", str(space)]

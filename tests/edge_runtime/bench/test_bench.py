@@ -36,6 +36,7 @@ def _missing(*_: object) -> dict[str, Any]:
     raise ImportError("not in this test")
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_assessed(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--bundle", str(tiny_bundle), "--rounds", "3", "--peers", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -72,6 +73,7 @@ def test_a_bar_is_met_by_the_two_decimals_that_are_printed(
     assert Bar("onnx", "a ratio", measured, bar, at_least).inside is inside
 
 
+@pytest.mark.slow
 def test_check_fails_when_a_bar_is_missed(
     tiny_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_bundle_without_whole_networks_is_compared_by_its_parts(tiny_bundle: P
     assert chained_graphs(tiny_bundle, read_manifest(tiny_bundle), "onnx-fp16") == []
 
 
+@pytest.mark.slow
 def test_a_failing_start_is_an_error(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_start, "chained_graphs", lambda *_: ["/nowhere/model.onnx"])
     with pytest.raises(EngineError, match="failed: "):

@@ -106,6 +106,7 @@ def test_broken_manifest(bundle: Path, edit: Callable[[dict[str, Any]], None], m
         read_manifest(bundle)
 
 
+@pytest.mark.slow
 def test_every_single_flipped_bit_of_the_manifest_is_refused_by_name(bundle: Path) -> None:
     """All of them, one after the other: 8 × the size of the file."""
     path = bundle / MANIFEST_NAME

@@ -169,6 +169,7 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path: Path) -> None:
     for number in range(400):
         os.link(folder / "lesion-0.jpg", folder / f"more-{number:03}.jpg")
@@ -188,6 +189,7 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
     assert len(names) == len(set(names)) == 406
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_folder(folder: Path, flags: list[str], tmp_path: Path) -> None:
     """Four hundred images of 0.8 MB once decoded take no more memory than forty."""
     peaks = []

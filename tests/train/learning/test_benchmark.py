@@ -11,6 +11,8 @@ import pytest
 from train.augmentation import benchmark as bench_augmentation
 from train.learning.benchmark import main
 
+pytestmark = pytest.mark.slow
+
 
 def test_reports_loop_against_bare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--architecture", "tiny", "--image-size", "32", "--batch-size", "4", "--rounds", "2", "--steps", "1"]
