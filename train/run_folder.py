@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import msgspec
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import CheckpointError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
-from train.configuration import TrainingConfiguration, configuration_to_json
+from train.configuration import TrainingConfiguration, configuration_from_dict, configuration_to_json
 from train.data.prepare import PreparedData
 from train.data.split import write_split
 from train.files import write_text_atomically
@@ -39,23 +41,75 @@ def save_progress(learner: Learner, data: PreparedData, progress: Progress, fold
     checkpoint = _make_checkpoint(learner, data, progress)
     if is_best:
         save_checkpoint(checkpoint, folder / "best.pt")
-    state = learner_state(learner) | {"progress": dataclasses.asdict(progress)}
+    state = learner_state(learner) | {
+        "progress": dataclasses.asdict(progress),
+        "inputs": _input_hashes(learner.configuration, data),
+    }
     save_checkpoint(checkpoint, folder / "last.pt", state)
     rows = "".join(json.dumps(one) + "\n" for one in progress.history)
     write_text_atomically(folder / "metrics.jsonl", rows)
 
 
 def read_progress(configuration: TrainingConfiguration, data: PreparedData) -> tuple[Progress, dict[str, Any]]:
-    """Read where a run stands, and its learner's state. Raises :class:`CheckpointError` when it is of another run."""
+    """Read where a run stands, and its learner's state.
+
+    Raises :class:`CheckpointError` naming what has changed when anything that decides the run's result has.
+    """
     path = configuration.run_folder / "last.pt"
     checkpoint, state = load_training_state(path)
-    if checkpoint.split_hash != data.split.hash or checkpoint.data_fingerprint != data.cache.fingerprint:
-        raise CheckpointError(f"{path}: the data or the split have changed since; start anew without --resume")
     if checkpoint.architecture != configuration.architecture:
         raise CheckpointError(
             f"{path}: expected architecture {configuration.architecture}, found {checkpoint.architecture}"
         )
+    changes = [
+        *(["the images"] if checkpoint.data_fingerprint != data.cache.fingerprint else []),
+        *(["the split"] if checkpoint.split_hash != data.split.hash else []),
+        *_changed_inputs(state.get("inputs", {}), _input_hashes(configuration, data)),
+        *_changed_settings(checkpoint, configuration, path),
+    ]
+    if changes:
+        raise CheckpointError(f"{path}: {', '.join(changes)} changed since; start anew without --resume")
     return Progress(**state["progress"]), state
+
+
+_FREE_SETTINGS = {
+    "name", "runs_folder", "cache_folder", "data", "data_licence", "split", "teachers", "device", "threads",
+    "save_every_steps", "tensorboard",
+}  # fmt: skip
+"""Settings that decide nothing, and places whose content is compared instead."""
+
+
+def _changed_settings(checkpoint: Checkpoint, configuration: TrainingConfiguration, path: Path) -> list[str]:
+    before = msgspec.structs.asdict(configuration_from_dict(checkpoint.config, str(path)))
+    now = msgspec.structs.asdict(configuration)
+    return [
+        f"--{name.replace('_', '-')} (from {before[name]!r} to {now[name]!r})"
+        for name in now
+        if name not in _FREE_SETTINGS and before[name] != now[name]
+    ]
+
+
+def _changed_inputs(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Compare what a state says it was made from; a state of an older version says less."""
+    return [name for name, digest in now.items() if before.get(name, digest) != digest]
+
+
+def _input_hashes(configuration: TrainingConfiguration, data: PreparedData) -> dict[str, str]:
+    """SHA-256 of what a run learns from beside the images and the split, by the words for it."""
+    teachers = [Path(name.strip()) for name in (configuration.teachers or "").split(",") if name.strip()]
+    digests = [_sha256(path, path.stat().st_mtime_ns) for path in teachers if path.is_file()]
+    return {
+        "the labels": data.label_hash,
+        "the lesions or patient metadata": data.patient_hash,
+        "the teachers": hashlib.sha256("".join(digests).encode()).hexdigest(),
+    }
+
+
+@functools.cache
+def _sha256(path: Path, modified_ns: int) -> str:
+    """Digest of a file, computed once for each time of change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make_checkpoint(learner: Learner, data: PreparedData, progress: Progress) -> Checkpoint:

@@ -35,12 +35,13 @@ def run_predict(options: PredictOptions) -> int:
         classifier = stack.enter_context(
             load_classifier(options, warn=options.line_format in ("text", "table"), threads=threads, replicas=replicas)
         )
-        writer, done = _open_writer(options, classifier, stack)
-        run = _Run(chain(first, found), done, writer, interruption)
+        writer, rows = _open_writer(options, classifier, stack)
+        run = _Run(chain(first, found), {row["image"] for row in rows}, writer, interruption)
+        maps = _MapFolder(options.explain, rows) if options.explain else None
         predictions = classifier.predict_many(
             run.sources(), batch=options.batch, explain=bool(options.explain), patient=read_patient(options, classifier)
         )
-        run.write(_with_progress(predictions, options), _MapFolder(options.explain) if options.explain else None)
+        run.write(_with_progress(predictions, options), maps)
     for line in passed_over.summary():
         print(printable(line), file=sys.stderr)
     if options.output or interruption:
@@ -112,38 +113,49 @@ class _Run:
 
 
 class _MapFolder:
-    """Writes overlays as ``<stem>.png``, numbering the stems that occur twice."""
+    """Writes overlays as ``<stem>.png``, numbering the stems that occur twice.
 
-    def __init__(self, folder: Path) -> None:
+    ``rows`` are the predictions that a resumed file already has, in its order: their overlays keep their names.
+    """
+
+    def __init__(self, folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImageError(f"{folder}: cannot be made: {error.strerror or error}") from None
         self._folder = folder
         self._used: set[str] = set()
+        for row in rows:
+            if "engine" in row:  # an unusable image has no overlay
+                self._used.add(self._free_stem(row["image"]).casefold())
 
     def write(self, name: str, prediction: Prediction) -> None:
         from edge_runtime.imaging.overlay import render_side_by_side
         from edge_runtime.io.image_file import write_png
 
         assert prediction.class_activation_map is not None
-        stem = base = Path(name).stem if name != "-" else "stdin"
-        number = 1
-        while stem in self._used:
-            number += 1
-            stem = f"{base}-{number}"
-        self._used.add(stem)
+        stem = self._free_stem(name)
         write_png(
             self._folder / f"{stem}.png", render_side_by_side(prediction.image_hwc, prediction.class_activation_map)
         )
+        self._used.add(stem.casefold())  # only what was written counts, as only that has a line to resume from
+
+    def _free_stem(self, name: str) -> str:
+        """Return the stem for an image, not taken yet on file systems that ignore case either."""
+        stem = base = Path(name).stem if name != "-" else "stdin"
+        number = 1
+        while stem.casefold() in self._used:
+            number += 1
+            stem = f"{base}-{number}"
+        return stem
 
 
 def _open_writer(
     options: PredictOptions, classifier: Classifier, stack: ExitStack
-) -> tuple[PredictionWriter, set[str]]:
-    """Return where predictions go, and the names of the images that a resumed file already has."""
+) -> tuple[PredictionWriter, list[dict[str, Any]]]:
+    """Return where predictions go, and the rows that a resumed file already has."""
     if not options.output:
-        return prediction_writer(options.line_format, sys.stdout), set()
+        return prediction_writer(options.line_format, sys.stdout), []
     from edge_runtime.io.result_file import open_result_file
 
     results = stack.enter_context(open_result_file(options.output, options.resume))
@@ -155,7 +167,7 @@ def _open_writer(
         if before != now:
             raise DataError(f"{options.output}: was begun with {before}, but this run uses {now}")
     writer = prediction_writer(results.file_format, results.stream, new=results.new, name=results.name)
-    return writer, {row["image"] for row in results.rows}
+    return writer, results.rows
 
 
 def _with_progress(predictions: Iterable[Any], options: PredictOptions) -> Iterable[Any]:

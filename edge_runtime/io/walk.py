@@ -83,7 +83,7 @@ def walk_images(folder: str, passed_over: PassedOver) -> Iterator[tuple[str, Ima
     for path, problem in walk_files(folder, passed_over):
         if problem is None:
             try:
-                reason = _reason_against(path)
+                reason = reason_against_content(path)
             except OSError as error:
                 yield path, _unreadable(path, error)
                 continue
@@ -201,8 +201,8 @@ def reason_against_name(name: str, is_folder: bool) -> str | None:
     return TEMPORARY_FILE if lowered.endswith(_TEMPORARY_ENDINGS) else None
 
 
-def _reason_against(path: str) -> str | None:
-    """Return why a regular file is not taken for an image, ``None`` if it is. Raises OSError."""
+def reason_against_content(path: str) -> str | None:
+    """Return why a regular file is not taken for an image, ``None`` if it is. Raises :class:`OSError`."""
     suffix = Path(path).suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return None

@@ -133,8 +133,44 @@ def test_stop_request_saves_and_resumes_identically(
 
 def test_resume_refuses_other_data(quick: Quick, unbroken: Path) -> None:
     configuration = quick(runs_folder=str(unbroken.parent), name="unbroken", **(RECIPE | {"split_seed": 5}))
-    with pytest.raises(CheckpointError, match=r"last\.pt: the data or the split have changed"):
+    message = r"last\.pt: the split, --split-seed \(from 0 to 5\) changed since; start anew without --resume"
+    with pytest.raises(CheckpointError, match=message):
         train_run(configuration, resume=True)
+
+
+def test_resume_refuses_other_labels_patients_settings_and_teachers(
+    quick: Quick, write_tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = write_tiny(tmp_path / "data")
+    table = data / "HAM10000_metadata.csv"
+    original = table.read_text()
+    shared = {"data": str(data), "runs_folder": str(tmp_path), "epochs": 1}
+    train_run(quick(name="teacher", **shared))
+    teacher = tmp_path / "teacher" / "best.pt"
+    settings = shared | {"name": "pupil", "teachers": str(teacher), "epochs": 1}
+    train_run(quick(**settings))
+    # within one class and lesion, so that split and images stay as they are
+    split = (tmp_path / "pupil" / "split.csv").read_text()
+    changes = {
+        "the lesions or patient metadata": original.replace(",female,back", ",male,back", 1),
+        "the labels": "\n".join(
+            line.replace(",akiec,", ",bcc,") if line.startswith("HAM_0000000,") else line
+            for line in original.splitlines()
+        ),
+    }
+    for words, text in changes.items():
+        table.write_text(text)
+        with pytest.raises(CheckpointError, match=rf"last\.pt: .*{words}.* changed since"):
+            train_run(quick(**(settings | {"split": str(tmp_path / "pupil" / "split.csv")})), resume=True)
+    table.write_text(original)
+    with pytest.raises(CheckpointError, match=r"last\.pt: --loss \(from 'weighted-cross-entropy' to 'focal'\) changed"):
+        train_run(quick(**settings, loss="focal"), resume=True)
+    train_run(quick(**settings, threads=1), resume=True)
+    content = torch.load(teacher, weights_only=True)
+    torch.save(content | {"epoch": 99}, teacher)
+    with pytest.raises(CheckpointError, match=r"last\.pt: the teachers changed since"):
+        train_run(quick(**settings), resume=True)
+    assert (tmp_path / "pupil" / "split.csv").read_text() == split
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Decoded and resized images, kept in one memory-mapped ``uint8`` file so that epochs never decode a JPEG.
 
-The file is found by a key made of the preprocessing and of every source's path, size and time of change, so it is
-built anew when any of these change. Beside it lies a JSON file with what was learned while decoding: the SHA-256 of
+The file is found by a key made of the preprocessing and of every source's path, size and times of change, so it is
+rebuilt when any of these change. Beside it lies a JSON file with what was learned while decoding: the SHA-256 of
 each image's pixels, a perceptual hash, and the images that could not be read.
 """
 
@@ -30,7 +30,7 @@ from train.files import replacing, write_text_atomically
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PREPROCESSING_VERSION = f"1 stretch bilinear-antialias RGB, {HASH_VERSION}"
+PREPROCESSING_VERSION = f"2 stretch bilinear-antialias sRGB, {HASH_VERSION}"
 PORTION = 256
 """Images decoded at a time, so that memory does not grow with the data set."""
 
@@ -90,8 +90,13 @@ def open_cache(records: Sequence[LesionRecord], size: int, folder: Path) -> Imag
 def _cache_key(records: Sequence[LesionRecord], size: int) -> str:
     digest = hashlib.sha256(f"{PREPROCESSING_VERSION} {size}\n".encode())
     for record in records:
-        status = record.path.stat()
-        line = f"{record.image_id} {record.path.resolve()} {status.st_size} {status.st_mtime_ns}\n"
+        try:
+            status = record.path.stat()
+        except OSError as error:
+            raise DataError(f"{record.path}: cannot be read: {error.strerror or error}") from None
+        # the time of the last change of the file's state, since copying tools set the time of its content back
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        line = f"{record.image_id} {record.path.resolve()} {status.st_size} {times}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 

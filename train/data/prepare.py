@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +43,18 @@ class PreparedData:
     report: DataReport
     metadata_spec: PatientMetadataSpec | None
 
+    @functools.cached_property
+    def label_hash(self) -> str:
+        """SHA-256 over image ids and labels."""
+        return _hash_of((record.image_id, record.label) for record in self.records)
+
+    @functools.cached_property
+    def patient_hash(self) -> str:
+        """SHA-256 over image ids, lesions, and what is known of the patients."""
+        return _hash_of(
+            (record.image_id, record.lesion_id, record.age, record.sex, record.site) for record in self.records
+        )
+
     def dataset(self, *subsets: str) -> LesionDataset:
         """The images of the given subsets of the split."""
         return LesionDataset(self.cache, self.records, self.split.indices(self.records, *subsets), self.metadata_spec)
@@ -71,6 +86,13 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
         report=report,
         metadata_spec=make_metadata_spec([records[i] for i in learned]) if configuration.patient_metadata else None,
     )
+
+
+def _hash_of(rows: Iterable[tuple[object, ...]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row!r}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def fit_subsets(configuration: TrainingConfiguration) -> tuple[str, ...]:

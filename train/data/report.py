@@ -34,7 +34,8 @@ class DataReport:
     """Counts of usable images, and the ids of those that are not usable or not alone.
 
     ``duplicates`` are groups of ids with the same pixels, ``near_duplicates`` pairs of different pixels but of
-    nearly the same look; ``conflicting`` are those among them whose classes differ.
+    nearly the same look; ``conflicting`` are those among them whose classes differ. ``passed_over`` has a line for each
+    reason why images or files of the folder were left out.
     """
 
     folder: str
@@ -48,6 +49,7 @@ class DataReport:
     by_site: dict[str, int]
     missing: tuple[str, ...]
     unreadable: dict[str, str]
+    passed_over: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
     near_duplicates: tuple[tuple[str, str], ...]
     conflicting: tuple[tuple[str, str], ...]
@@ -78,7 +80,8 @@ def report_data(found: DataFolder, cache: ImageCache) -> DataReport:
         by_age=_count((record.age_band for record in usable), AGE_BANDS),
         by_site=_count(record.site for record in usable),
         missing=found.missing,
-        unreadable=cache.unreadable,
+        unreadable={**dict(found.unreadable), **cache.unreadable},
+        passed_over=found.passed_over,
         duplicates=tuple(tuple(group) for group in same_pixels.values() if len(group) > 1),
         near_duplicates=tuple((one, other) for one, other in alike if digest_of[one] != digest_of[other]),
         conflicting=tuple((one, other) for one, other in alike if by_id[one].label != by_id[other].label),
@@ -98,6 +101,7 @@ def describe(report: DataReport) -> str:
         lines.append(f"  {name}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
     lines += _problem("missing", report.missing)
     lines += _problem("unreadable", [f"{key} ({reason})" for key, reason in report.unreadable.items()])
+    lines += [f"  {line}" for line in report.passed_over]
     lines += _problem("same pixels", [" = ".join(group) for group in report.duplicates])
     lines += _problem("nearly the same, kept on one side", [" ~ ".join(pair) for pair in report.near_duplicates])
     lines += _problem("the same image under different classes", [" / ".join(pair) for pair in report.conflicting])
@@ -115,7 +119,7 @@ class ReportOptions(msgspec.Struct, frozen=True):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the report of a data folder; returns the exit status."""
+    """Print the report of a data folder; returns the exit status, 1 when something in it cannot be read."""
     parser = OneLineParser(
         prog="python -m train.data.report",
         description="Count images and lesions, and list what is missing, unreadable, equal or nearly equal by name.",
@@ -125,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = read_data_folder(flags.data)
     report = report_data(found, open_cache(found.records, INPUT_SIZE, flags.cache_folder))
     print(json.dumps(report.to_json()) if flags.json else describe(report))
-    return 0
+    return 1 if report.unreadable else 0
 
 
 def _count(values: Iterable[str | None], order: Sequence[str] = ()) -> dict[str, int]:

@@ -145,6 +145,25 @@ def test_resume_continues_after_a_torn_line(ending: str, folder: Path, flags: li
     assert output.read_text() == resumed
 
 
+def test_heat_maps_of_one_name_keep_their_files_when_resumed(flags: list[str], tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for number, name in enumerate(("a/image.jpg", "b/image.jpg", "c/IMAGE.jpg", "d/image.jpg")):
+        (images / name).parent.mkdir(parents=True)
+        blob_image(300, 250, number).save(images / name)
+    (images / "b" / "image.jpg").write_bytes(b"not an image")
+    output, maps = tmp_path / "results.jsonl", tmp_path / "maps"
+    command = ["predict", str(images), *flags, "--output", str(output), "--explain", str(maps)]
+    assert main(command) == 1
+    whole = {path.name: path.read_bytes() for path in maps.iterdir()}
+    assert set(whole) == {"image.png", "IMAGE-2.png", "image-3.png"}
+    assert len(set(whole.values())) == 3
+    lines = output.read_text().splitlines(keepends=True)
+    for kept in range(len(lines)):
+        output.write_text("".join(lines[:kept]) + lines[kept][:10])
+        main([*command, "--resume"])
+        assert {path.name: path.read_bytes() for path in maps.iterdir()} == whole
+
+
 def test_resume_refuses_another_variant_and_other_files(folder: Path, flags: list[str], tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     command = ["predict", str(folder), *flags, "--output", str(output), "--resume"]

@@ -50,6 +50,18 @@ def test_changed_source_or_size_builds_anew(tmp_path: Path, write_tiny: WriteTin
     assert after.fingerprint != before.fingerprint
 
 
+def test_other_content_of_the_same_size_and_time_builds_anew(tmp_path: Path, write_tiny: WriteTiny) -> None:
+    folder = write_tiny(tmp_path / "data", per_class=1)
+    records = load_records(folder)
+    path = records[0].path
+    Image.new("RGB", (64, 48), (10, 20, 30)).save(path, format="BMP")
+    before, status = open_cache(records, 32, tmp_path / "cache"), path.stat()
+    Image.new("RGB", (64, 48), (30, 20, 10)).save(path, format="BMP")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as programs do that copy times along
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert open_cache(records, 32, tmp_path / "cache").fingerprint != before.fingerprint
+
+
 def test_unreadable_images_are_left_out_by_name(tmp_path: Path, write_tiny: WriteTiny) -> None:
     folder = write_tiny(tmp_path / "data", per_class=2)
     records = load_records(folder)

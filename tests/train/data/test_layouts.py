@@ -1,4 +1,4 @@
-"""The three layouts are recognised by themselves, and every malformed input is named in one line."""
+"""The layouts are recognised by themselves, and every malformed input is named in one line."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_isic2018_keeps_the_official_parts(tmp_path: Path) -> None:
     groupings = "image,lesion_id,diagnosis_confirm_type\nISIC_A,HAM_1,histopathology\nISIC_B,HAM_1,histopathology\n"
     (tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv").write_text(groupings)
     found = read_data_folder(tmp_path)
-    assert found.layout == "ISIC 2018"
+    assert found.layout == "ISIC challenge"
     assert [one.subset for one in found.records] == ["train", "train", "validation", "test"]
     assert [one.lesion_id for one in found.records] == ["HAM_1", "HAM_1", "ISIC_C", "ISIC_D"]
     assert {CLASS_CODES[one.label] for one in found.records} == {"akiec"}
@@ -93,7 +93,7 @@ def test_isic2018_needs_one_class(tmp_path: Path) -> None:
     draw(tmp_path / "ISIC_A.jpg")
     truth = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_A,1.0,1.0,0.0,0.0,0.0,0.0,0.0\n"
     (tmp_path / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
-    with pytest.raises(DataError, match=r"GroundTruth\.csv, line 2: expected a single 1\.0 among the seven classes"):
+    with pytest.raises(DataError, match=r"GroundTruth\.csv, line 2: expected a single 1\.0 among its 7 classes"):
         load_records(tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_nothing_usable(tmp_path: Path) -> None:
         load_records(tmp_path)
     folder = ham(tmp_path / "data", "L1,A,nv,,,,\n")
     shutil.rmtree(folder / "HAM10000_images_part_1")
-    with pytest.raises(DataError, match=r"data: expected images, found none \(1 are named but missing\)"):
+    with pytest.raises(DataError, match=r"data: expected images, found none \(1 are named but missing, such as A\)"):
         load_records(folder)
 
 
