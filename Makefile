@@ -61,7 +61,7 @@ mutation: .venv/mutation-installed ## the mutation score of edge_runtime, from a
 	$(RUN) -m tools.mutation --sample $(SAMPLE) $(ARGS)
 lint: setup ## style, types, import contracts, spelling, security and the workflows' schema
 	$(RUN) -m tools.lint
-format: setup ## rewrite the code in the house style
+format: setup ## rewrite the code in the project's style
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 audit: setup ## look the served packages up among known vulnerabilities (asks pypi.org and registry.npmjs.org)
 	.venv/bin/pip-audit --requirement requirements/web.txt --disable-pip --no-deps && cd webapp && npm audit

@@ -1,4 +1,4 @@
-"""What all rooms' tests share. Imports nothing heavy: the device's tests run without torch."""
+"""What the tests of all packages share. Imports nothing heavy: the device's tests run without torch."""
 
 from __future__ import annotations
 

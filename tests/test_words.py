@@ -20,11 +20,7 @@ SUFFIXES = {
 }  # fmt: skip
 NAMED = {"Makefile", "Dockerfile", "en.json"}
 NOT_READ = ("LICENSE", "tests/test_words.py")
-NOT_YET = (
-    "train/", "export/", "models/", "docs/reference/", "docs/arm64.log", "docs/instruction-sets.log", "tests/train/",
-    "tests/export/", "tests/fixtures/", "tests/arm64/", "tests/instruction_sets/", "tests/conftest.py", "CHANGELOG.md",
-    "CONTRIBUTING.md", "Makefile",
-)  # fmt: skip
+NOT_YET = ("export/", "docs/reference/export.md", "tests/export/", "tests/fixtures/", "CHANGELOG.md")
 
 
 class Word(NamedTuple):
@@ -50,7 +46,7 @@ WORDS = [
     Word("checksum", r"(?<![a-z])(un)?seal(s|ed|ing)?(?![a-z])"),
     Word("log output, telemetry", r"\bchatter\b"),
     Word("optimistically biased", r"\bflatter(s|ing|ed)?\b"),
-    Word("package", r"\b(rooms?|houses?)\b", r"\broom for\b"),
+    Word("package", r"\b(rooms?|houses?)\b", r"\b(no|needs|finds no) room\b|\broom for\b"),
     Word(
         "CPU", r"(?<![a-z])processors?(?![a-z])", r"platform\.processor|[Ii]mage processor|post-?processor|processor\\t"
     ),
@@ -65,11 +61,14 @@ WORDS = [
     Word("resume, continue", r"\b(go|goes|going|gone|went) on (with|from)\b"),
     Word("metrics, results", r"\bfigures\b", r"\bplt\b|matplotlib|plots?\b|savefig|[.\"]figures\b"),
     Word("polling interval", r"\bbetween two looks\b"),
-    Word("graph inputs and outputs", r"\b(graphs?'?s?|bundle's) borders?\b|\bborders are\b"),
+    Word(
+        "graph inputs and outputs",
+        r"\b(graphs?'?s?|bundle's|the) borders?('s own layout|: names)|\b(graphs?'?s?|bundle's) borders?\b",
+    ),
     Word(
         "precision",
         r"\barithmetic\b",
-        r"[Ii]nteger arithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
+        r"[Ii]nteger-? ?arithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
     ),
     Word("per batch, per call", r"\b(images?|one) a (batch|call)\b"),
     Word("compared with", r"\b(hold|holds|held) (\w+ ){0,6}against\b"),
@@ -123,4 +122,4 @@ def test_words_are_found() -> None:
         assert find(by_name[say], text), text
     for say, text in {"image": 'form["picture"]', "backbone": '"trunk"', "checksum": "sealant"}.items():
         assert not find(by_name[say], text), text
-    assert len(texts()) > 100
+    assert len(texts()) > 300

@@ -1,9 +1,10 @@
-"""Cross-validation in one command: ``python -m train --folds 5 …`` trains each fold and reports mean and deviation.
+"""Cross-validation in one command: ``python -m train --folds 5 …`` trains each fold and reports the mean and standard
+deviation.
 
-Each fold is an ordinary run in ``RUNS/NAME/fold-K``, so ``--resume`` goes on with whatever is unfinished. The summary
-is ``folds.json``: each fold's figures, their mean and deviation, and the figures of all out-of-fold answers together,
-with intervals. Validation figures of the best epoch are a little flattering, as that epoch was chosen by them;
-``--select last`` chooses nothing.
+Each fold is an ordinary run in ``RUNS/NAME/fold-K``, so ``--resume`` continues with whatever is unfinished. The
+summary is ``folds.json``: each fold's metrics, their mean and standard deviation, and the metrics of all out-of-fold
+predictions together, with intervals. Validation metrics of the best epoch are slightly optimistically biased, since
+that epoch was chosen by them; ``--select last`` chooses nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldsResult:
-    """``folds`` holds each fold's figures on its validation set; ``mean`` and ``deviation`` are over the folds.
+    """``folds`` holds each fold's metrics on its validation set; ``mean`` and ``deviation`` are over the folds.
 
-    ``together`` are the figures of all validation images, each answered by the fold that did not learn it.
+    ``together`` are the metrics of all validation images, each predicted by the fold that was not trained on it.
     """
 
     folder: Path
@@ -48,8 +49,8 @@ class FoldsResult:
 
 
 @dataclass(frozen=True)
-class FoldAnswers:
-    """A fold's answers on its validation set: truth int64 (N,), calibrated probabilities float64 (N, C)."""
+class FoldPredictions:
+    """A fold's predictions on its validation set: truth int64 (N,), calibrated probabilities float64 (N, C)."""
 
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -61,21 +62,21 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
     folder = configuration.run_folder
     if not resume:
         write_text_atomically(folder / "config.json", configuration_to_json(configuration))
-    rows, answers = [], []
+    rows, predictions = [], []
     for fold in range(configuration.folds or 1):
         one = msgspec.structs.replace(configuration, name=f"{configuration.name}/fold-{fold}", fold=fold)
         print(f"fold {fold + 1} of {configuration.folds}", flush=True)
         train_run(one, resume=resume and (one.run_folder / "last.pt").is_file())
-        figures, answered = judge_fold(one)
-        rows.append(figures)
-        answers.append(answered)
+        metrics, predicted = evaluate_fold(one)
+        rows.append(metrics)
+        predictions.append(predicted)
         print(", ".join(f"{name} {value:.4f}" for name, value in rows[-1].items()), flush=True)
-    result = summarise(folder, rows, answers)
+    result = summarise(folder, rows, predictions)
     defined = {name: one for name, one in result.together.items() if np.isfinite([one.value, one.low, one.high]).all()}
     summary = {
         "data_fingerprint": load_checkpoint(folder / "fold-0" / "best.pt").data_fingerprint,
         "fold_by": configuration.fold_by,
-        "images": sum(len(one.truth) for one in answers),
+        "images": sum(len(one.truth) for one in predictions),
         "folds": list(result.folds),
         "mean": result.mean,
         "standard_deviation": result.deviation,
@@ -85,12 +86,12 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
     return result
 
 
-def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], FoldAnswers]:
-    """Figures and answers of a fold's ``best.pt`` on its validation set in fp32; keeps both in ``validation.npz``.
+def evaluate_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], FoldPredictions]:
+    """Metrics and predictions of a fold's ``best.pt`` on its validation set, in fp32; writes ``validation.npz``.
 
-    Images are seen at the size the fold was trained at last: folds that stay small are cheap, and compare with each
-    other. ``calibrated_error`` is the calibration error with a temperature that each half of the part got from the
-    other, as the answers have.
+    Images are seen at the size the fold was trained at last: folds that stay small are cheap, and comparable with
+    each other. ``calibrated_error`` is the calibration error with the temperature of each half of the images fitted on
+    the other, as in the returned predictions.
     """
     data = prepare_data(configuration)
     dataset = data.dataset("validation")
@@ -101,19 +102,19 @@ def judge_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float], 
     records = [data.records[index] for index in data.split.indices(data.records, "validation")]
     with replacing(configuration.run_folder / "validation.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, image_ids=np.array([one.image_id for one in records]), logits=logits, truth=dataset.labels)
-    answers = FoldAnswers(
+    predictions = FoldPredictions(
         dataset.labels, cross_fitted(logits, dataset.labels), tuple(record.lesion_id for record in records)
     )
-    figures = summary_metrics(dataset.labels, apply_temperature(logits))
-    figures["calibrated_error"] = expected_calibration_error(dataset.labels, answers.probabilities)
+    metrics = summary_metrics(dataset.labels, apply_temperature(logits))
+    metrics["calibrated_error"] = expected_calibration_error(dataset.labels, predictions.probabilities)
     for index, code in enumerate(CLASS_CODES):
         if np.any(dataset.labels == index):
-            figures[f"sensitivity/{code}"] = float((logits[dataset.labels == index].argmax(axis=1) == index).mean())
-    return figures | {"epoch": float(checkpoint.epoch)}, answers
+            metrics[f"sensitivity/{code}"] = float((logits[dataset.labels == index].argmax(axis=1) == index).mean())
+    return metrics | {"epoch": float(checkpoint.epoch)}, predictions
 
 
 def cross_fitted(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probabilities after temperature scaling, no image with a temperature that it had a part in."""
+    """Probabilities after temperature scaling, each image's temperature fitted without it."""
     probabilities = np.empty_like(logits)
     halves = np.arange(len(truth)) % 2
     for half in (0, 1):
@@ -122,8 +123,8 @@ def cross_fitted(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArr
     return probabilities
 
 
-def summarise(folder: Path, rows: list[dict[str, float]], answers: list[FoldAnswers]) -> FoldsResult:
-    """Mean and sample standard deviation of what every fold has, and the figures of all answers together."""
+def summarise(folder: Path, rows: list[dict[str, float]], predictions: list[FoldPredictions]) -> FoldsResult:
+    """Mean and sample standard deviation of what every fold has, and the metrics of all predictions together."""
     names = [name for name in rows[0] if all(name in row for row in rows)]
     values = {name: np.array([row[name] for row in rows]) for name in names}
     return FoldsResult(
@@ -132,8 +133,8 @@ def summarise(folder: Path, rows: list[dict[str, float]], answers: list[FoldAnsw
         mean={name: float(column.mean()) for name, column in values.items()},
         deviation={name: float(column.std(ddof=1)) for name, column in values.items()},
         together=bootstrap_intervals(
-            np.concatenate([one.truth for one in answers]),
-            np.concatenate([one.probabilities for one in answers]),
-            [lesion for one in answers for lesion in one.lesions],
+            np.concatenate([one.truth for one in predictions]),
+            np.concatenate([one.probabilities for one in predictions]),
+            [lesion for one in predictions for lesion in one.lesions],
         ),
     )

@@ -21,7 +21,7 @@ from train.run_folder import read_progress, save_progress, start_folder
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a finished run's outputs are, and the validation figures of the best epoch."""
+    """Where a finished run's outputs are, and the validation metrics of the best epoch."""
 
     folder: Path
     best_epoch: int

@@ -91,7 +91,7 @@ def test_cpp_with_tensorflow_lite(place: Path) -> None:
 
 
 def run_cpp(header: str, place: Path, flags: list[str], engine: str) -> None:
-    """Compile and run the program that includes a header, and check its answer."""
+    """Compile and run the program that includes a header, and check its prediction."""
     need("g++")
     (program,) = [text for text in snippets("cpp") if f"#include <{header}" in text]
     (place / "main.cpp").write_text(program)

@@ -160,7 +160,7 @@ def test_input_size_of_the_checkpoint_is_the_bundles(exported: Exported) -> None
     assert exported[1].manifest.input.size == SIZE
 
 
-def test_no_int8_weights_can_saturate_any_processor(exported: Exported) -> None:
+def test_no_int8_weights_can_saturate_any_cpu(exported: Exported) -> None:
     bundle, _ = exported
     for role in ("features", "model"):
         model = onnx.load(bundle / f"{role}.int8.onnx")

@@ -171,7 +171,7 @@ def emulator() -> str:
 
 
 def native_instructions() -> str:
-    """Return which of the instructions that matter to 8-bit arithmetic this machine's CPU has."""
+    """Return which of the instructions that matter to 8-bit computation this machine's CPU has."""
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX",
              "asimddp": "dot products"}  # fmt: skip

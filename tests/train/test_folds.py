@@ -1,4 +1,4 @@
-"""Cross-validation in one command, resumable, with figures that add up; and several workers agree with one."""
+"""Cross-validation in one command, resumable, with metrics that add up; and several workers agree with one."""
 
 from __future__ import annotations
 

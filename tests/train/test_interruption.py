@@ -44,7 +44,7 @@ def finish(process: subprocess.Popen[str], status: int) -> str:
 
 
 def outcome(folder: Path) -> tuple[str, list[dict[str, float]]]:
-    """SHA-256 over the learned and the averaged weights, and the rows of figures without their times."""
+    """SHA-256 over the learned and the averaged weights, and the rows of metrics without their times."""
     content = torch.load(folder / "last.pt", weights_only=True)
     digest = hashlib.sha256()
     for weights in (content["state_dict"], content["training_state"]["model"]):
@@ -79,7 +79,7 @@ def test_killed_terminated_and_resumed(tiny_ham10000: Path, tmp_path: Path) -> N
     process.send_signal(signal.SIGTERM)
     output = finish(process, 130)
     assert f"resuming after {done // STEPS_PER_EPOCH} epochs and {done} steps" in output
-    assert output.endswith("stopped; go on with: python -m train --name broken --resume\n")
+    assert output.endswith("stopped; resume with: python -m train --name broken --resume\n")
 
     finish(start(resume, tmp_path), 0)
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "unbroken")

@@ -1,4 +1,4 @@
-"""A run that was killed and resumed ends with the very weights and figures of the run that never was."""
+"""A run that was killed and resumed ends with the very weights and metrics of the run that never was."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def figures(folder: Path) -> list[dict[str, float]]:
+def metrics_of(folder: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
@@ -94,7 +94,7 @@ def test_killed_and_resumed_is_bit_identical(
     train_run(configuration, resume=resume)
     for name in ("last.pt",):
         assert weights_hash(configuration.run_folder / name) == weights_hash(unbroken / name)
-    assert figures(configuration.run_folder) == figures(unbroken)
+    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)
     best, expected = (load_checkpoint(folder / "best.pt") for folder in (configuration.run_folder, unbroken))
     assert best.epoch == expected.epoch
     assert all(torch.equal(best.state_dict[name], expected.state_dict[name]) for name in expected.state_dict)
@@ -128,7 +128,7 @@ def test_stop_request_saves_and_resumes_identically(
     assert state["progress"]["step"] == 4
     train_run(configuration, resume=True)
     assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
-    assert figures(configuration.run_folder) == figures(unbroken)
+    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)
 
 
 def test_resume_refuses_other_data(quick: Quick, unbroken: Path) -> None:
@@ -205,4 +205,4 @@ def test_full_disk_leaves_the_last_good_checkpoint(quick: Quick, unbroken: Path,
     assert not list(configuration.run_folder.glob(".*.part"))
     train_run(configuration, resume=True)
     assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
-    assert figures(configuration.run_folder) == figures(unbroken)
+    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)

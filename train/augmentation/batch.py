@@ -22,7 +22,7 @@ from train.model.architectures import standardise
 def augment(batch_nhwc: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """``uint8`` images [N, H, W, 3] → augmented float32 images [N, 3, size, size] in 0..1.
 
-    ``generator`` lives on the processor, whatever the batch's device: parameters are drawn there.
+    ``generator`` lives on the CPU, whatever the batch's device: parameters are sampled there.
     """
     if augmentation.jpeg_share:
         batch_nhwc = compress_as_jpeg(batch_nhwc, augmentation.jpeg_share, generator)

@@ -31,11 +31,11 @@ def draw_matrices(count: int, augmentation: Augmentation, generator: torch.Gener
     zoom = uniform(count, -augmentation.zoom, augmentation.zoom, generator).exp()
     stretch = uniform(count, -augmentation.stretch, augmentation.stretch, generator).exp()
     shift = uniform(2 * count, -2 * augmentation.shift, 2 * augmentation.shift, generator).view(count, 2)
-    mirrored = uniform(count, 0.0, 1.0, generator) < 0.5
+    flipped = uniform(count, 0.0, 1.0, generator) < 0.5
     upended = uniform(count, 0.0, 1.0, generator) < 0.5
     horizontal, vertical = stretch / zoom, 1.0 / (stretch * zoom)
     if augmentation.flip:
-        horizontal = torch.where(mirrored, -horizontal, horizontal)
+        horizontal = torch.where(flipped, -horizontal, horizontal)
         vertical = torch.where(upended, -vertical, vertical)
     cosine, sine = angle.cos(), angle.sin()
     rows = torch.stack((cosine * horizontal, -sine * vertical, sine * horizontal, cosine * vertical), dim=1)

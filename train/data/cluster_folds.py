@@ -1,7 +1,7 @@
 """Folds that leave a whole kind of image out: another colour (camera, light), body site or way of diagnosis.
 
-Ordinary cross-validation draws both sides from the same clinics and cameras, and so flatters. Validating on a cluster
-that the model has not seen says more about other clinics.
+Ordinary cross-validation samples both sides from the same clinics and cameras, so it is optimistically biased.
+Validating on a cluster that the model has not seen says more about other clinics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def make_cluster_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Hold out the same test set as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
+    """Keep the same test set as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
 
     ``images`` uint8 [N, H, W, 3] belong to ``records``. Raises :class:`DataError` when there are fewer clusters
     than folds.
@@ -60,7 +60,7 @@ def make_cluster_folds(
 
 
 def colour_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean and deviation of log R/G, log B/G and brightness over the skin at the border, float64 [N, 6].
+    """Mean and standard deviation of log R/G, log B/G and brightness over the skin at the border, float64 [N, 6].
 
     The border tells the camera and the light; the middle would tell the diagnosis.
     """

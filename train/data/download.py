@@ -1,9 +1,9 @@
-"""Download HAM10000 as the ISIC 2018 challenge (task 3) gives it out, with its official test set.
+"""Download HAM10000 as the ISIC 2018 challenge (task 3) distributes it, with its official test set.
 
     python -m train.data.download --output data/isic2018
 
-Interrupted downloads go on where they stopped; finished ones are not repeated; proxies are taken from the environment
-(``HTTPS_PROXY``). Sums: the two image archives whose MD5 is publicly recorded are checked against it, every archive
+Interrupted downloads are resumed; finished ones not repeated; proxies are taken from the environment
+(``HTTPS_PROXY``). Checksums: the two image archives whose MD5 is publicly recorded are checked against it, every archive
 against the CRC-32 of each file in it, and each file's SHA-256 is written to ``sources.json`` for the record.
 """
 
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise DataError(f"{flags.output}: expected {NEEDED_BYTES / 1e9:.0f} GB of free disk, found {free / 1e9:.1f}")
     download(flags.output, base_url=flags.base_url, keep_archives=flags.keep_archives)
     found = read_data_folder(flags.output)
-    print(f"{flags.output}: {len(found.records)} images, {len(found.missing)} missing; go on with:")
+    print(f"{flags.output}: {len(found.records)} images, {len(found.missing)} missing; continue with:")
     print(f"  python -m train --data {flags.output} --name ham10000")
     return 0
 

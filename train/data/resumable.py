@@ -48,7 +48,7 @@ class ResumingDownloader:
                 reason = type(error).__name__
             failures = 0 if self._have() > before else failures + 1
             time.sleep(self.first_wait_seconds * 2 ** max(0, failures - 1) if failures else 0)
-        raise DataError(f"{url}: cannot be downloaded ({reason}); run again to go on with what has arrived")
+        raise DataError(f"{url}: cannot be downloaded ({reason}); run again to resume the download")
 
     def _have(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0

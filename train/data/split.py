@@ -71,7 +71,7 @@ def make_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Hold out the same test set as :func:`make_split`, and rotate the rest through ``folds`` validation subsets."""
+    """Keep the same test set as :func:`make_split`, and rotate the rest through ``folds`` validation subsets."""
     if any(record.subset for record in records):
         test_ids = {record.image_id for record in records if record.subset == "test"}
         groups = group_records(records, same)

@@ -1,6 +1,6 @@
 """The demo set: procedural "phantoms" of the seven classes in the HAM10000 layout, for running without data.
 
-Drawn by code from a seed, they look enough like dermatoscopic images to exercise the whole chain. They teach nothing
+Drawn by code from a seed, they look enough like dermoscopic images to exercise the whole chain. They teach nothing
 about real skin: whatever was trained on them is labelled as demo. The folder carries ``DEMO.txt``, which says so and by
 which other code recognises it.
 

@@ -1,4 +1,4 @@
-"""How close the training loop comes to the bare arithmetic, and whether memory grows with the data set.
+"""How close the training loop comes to the bare computation, and whether memory grows with the data set.
 
     python -m train.learning.benchmark [--data data/ham10000] [--image-size 224] [--json]
 

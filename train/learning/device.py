@@ -1,4 +1,4 @@
-"""Where and in which arithmetic a run computes."""
+"""The device and the precision in which a run computes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_runtime.errors import DataError
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the arithmetic of the forward pass; ``dtype`` float32 means no autocast."""
+    """A device and the precision of the forward pass; ``dtype`` float32 means no autocast."""
 
     device: torch.device
     dtype: torch.dtype
@@ -36,7 +36,7 @@ class Compute:
 def choose_compute(device: str, precision: str) -> Compute:
     """Resolve ``--device`` and ``--precision``. Raises :class:`DataError` for a device that is not there.
 
-    On processors bf16 pays only with AVX-512 BF16 or AMX instructions (twice as fast; without them it is emulated).
+    On CPUs bf16 pays only with AVX-512 BF16 or AMX instructions (twice as fast; without them it is emulated).
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +48,7 @@ def choose_compute(device: str, precision: str) -> Compute:
     if precision == "auto":
         precision = "bf16" if _bf16_is_fast(chosen) else "fp16" if chosen.type == "cuda" else "fp32"
     if precision == "fp16" and chosen.type == "cpu":
-        raise DataError("--precision: expected fp32 or bf16 on a processor, found 'fp16'")
+        raise DataError("--precision: expected fp32 or bf16 on a CPU, found 'fp16'")
     return Compute(chosen, {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
 
 

@@ -1,4 +1,4 @@
-"""Training by several processes: ``torchrun --nproc-per-node 2 -m train …`` (gloo on processors, NCCL on GPUs).
+"""Training by several processes: ``torchrun --nproc-per-node 2 -m train …`` (gloo on CPUs, NCCL on GPUs).
 
 Each worker learns from its share of every batch; torch's ``DistributedDataParallel`` averages the gradients. Without
 torchrun there is one worker, and nothing here does anything.

@@ -79,7 +79,7 @@ def make_learner(
     workers: Workers,
     state: dict[str, Any] | None = None,
 ) -> Learner:
-    """Build everything as configured; ``state`` is what :func:`learner_state` kept, to go on from there."""
+    """Build everything as configured; ``state`` is what :func:`learner_state` saved, to resume from."""
     compute = choose_compute(configuration.device, configuration.precision)
     torch.manual_seed(configuration.seed)
     size = 0 if metadata_spec is None else metadata_size(metadata_spec)

@@ -102,13 +102,13 @@ def _train_one_epoch(
 
 
 def validate(learner: Learner, validation: LesionDataset, size: int) -> dict[str, float]:
-    """Figures of the deployed weights on the validation images."""
+    """Metrics of the deployed weights on the validation images."""
     logits = predict_logits(learner.deployed, validation, learner.compute, size=size, workers=learner.workers)
     return summary_metrics(validation.labels, apply_temperature(logits))
 
 
 def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> bool:
-    """Whether this epoch is the best so far. Figures at another image size do not compare, so they are forgotten."""
+    """Whether this epoch is the best so far. Metrics at another image size do not compare, so they are dropped."""
     configuration = learner.configuration
     if progress.epoch == configuration.epochs + 1:
         progress.best_value = None

@@ -1,7 +1,7 @@
 """Every architecture as ``features`` (image → feature map) and ``head`` (feature map, metadata → logits).
 
 ``build_model("resnet18")`` gives torchvision's network cut in these two, so the device can run one pass through the
-backbone for both the answer and the Grad-CAM map. For initial weights see :mod:`train.model.initial_weights`.
+backbone for both the prediction and the Grad-CAM map. For initial weights see :mod:`train.model.initial_weights`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LesionModel(nn.Module):
 
 
 def normalise(batch_nhwc: Tensor) -> Tensor:
-    """``uint8`` images [N, H, W, 3] → float32 [N, 3, H, W] with ImageNet's mean and deviation taken out."""
+    """``uint8`` images [N, H, W, 3] → float32 [N, 3, H, W] normalised with ImageNet's mean and standard deviation."""
     batch = batch_nhwc.permute(0, 3, 1, 2).to(torch.float32) / 255.0
     mean = batch.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
@@ -80,7 +80,7 @@ def normalise(batch_nhwc: Tensor) -> Tensor:
 
 
 def standardise(batch_nchw: Tensor) -> Tensor:
-    """The second half of :func:`normalise`, in place: float images [N, 3, H, W] in 0..1 → mean and deviation out."""
+    """The second half of :func:`normalise`, in place: float images [N, 3, H, W] in 0..1 are normalised."""
     mean = batch_nchw.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch_nchw.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return batch_nchw.sub_(mean).div_(deviation)

@@ -115,8 +115,8 @@ def test_report_compares_both_routes(converted: Exported) -> None:
     assert len(entries) == 8
     for entry in entries:
         assert list(entry["routes"]) == ["onnx2tf", "litert-torch"]
-        assert all(figures["latency_ms"] > 0 for figures in entry["routes"].values())
-        sizes = [figures["size_bytes"] for figures in entry["routes"].values()]
+        assert all(metrics["latency_ms"] > 0 for metrics in entry["routes"].values())
+        sizes = [metrics["size_bytes"] for metrics in entry["routes"].values()]
         assert max(sizes) < 1.1 * min(sizes)
         assert entry["agreement_of_routes"] >= 0.9
         if entry["variant"] == "tflite-fp32":

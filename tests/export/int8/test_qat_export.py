@@ -36,10 +36,10 @@ def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, mon
         return tuned[-1]
 
     monkeypatch.setattr(sources, "fine_tune", fine_tune)
-    # Weights spoilt like that would never be chosen by what they do: the plain ones are judged worse, and the
+    # Weights spoilt like that would never be chosen by what they do: the plain ones score worse, and the
     # equalised ones still worse.
-    figures: Iterator[float] = iter((0.5, 0.6, 0.1, 0.1) * 2)
-    monkeypatch.setattr(bundle_graphs, "best_of", lambda _: Score("", next(figures), 0.0, 0.0))
+    divergences: Iterator[float] = iter((0.5, 0.6, 0.1, 0.1) * 2)
+    monkeypatch.setattr(bundle_graphs, "best_of", lambda _: Score("", next(divergences), 0.0, 0.0))
     configuration = replace(
         exported_configuration(checkpoint, tmp_path / "bundle"),
         precisions=("fp32", "int8"),
@@ -55,7 +55,7 @@ def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, mon
         ),
     )
     run_export(configuration)
-    assert list(figures) == []
+    assert list(divergences) == []
     assert len(tuned) == 1, "once for both formats"
     for format_name, scores in json.loads((tmp_path / "bundle" / "report.json").read_text())["int8_recipes"].items():
         assert [score["recipe"] for score in scores] == [

@@ -70,10 +70,10 @@ def test_explain_graph_is_grad_cam(
         contents["features"] = quantised(contents["features"], extension, images.numpy())
     features, explain = (backend(extension).load_graph(contents[role], 1, 1) for role in ROLES)
     with torch.no_grad():
-        answered = model(normalise(images)).argmax(dim=1).tolist()
+        predicted = model(normalise(images)).argmax(dim=1).tolist()
     with GradCAM(model=model, target_layers=[model.features]) as oracle:
-        expected = oracle(normalise(images), [ClassifierOutputTarget(label) for label in answered])
-    for image, label, theirs in zip(images, answered, expected, strict=True):
+        expected = oracle(normalise(images), [ClassifierOutputTarget(label) for label in predicted])
+    for image, label, theirs in zip(images, predicted, expected, strict=True):
         feature_map = features({"image_nhwc": image[None].numpy()})["feature_map"]
         one_hot = np.eye(7, dtype=np.float32)[label : label + 1]
         ours = explain({"feature_map": feature_map, "class_weights": one_hot})["class_activation_map"]

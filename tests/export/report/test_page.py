@@ -87,9 +87,9 @@ def test_instruction_sets_are_shown_where_they_were_measured(exported: Exported,
 
 def test_nodes_and_both_routes_are_shown_where_they_were_measured(exported: Exported) -> None:
     report = json.loads(text_of(exported[0] / "report.json"))
-    figures = {"size_bytes": 11_300_000, "latency_ms": 4.81, "top1_agreement": 0.99, "accuracy_change": -0.001,
+    metrics = {"size_bytes": 11_300_000, "latency_ms": 4.81, "top1_agreement": 0.99, "accuracy_change": -0.001,
                "balanced_accuracy_change": 0.002, "max_probability_difference": 0.1}  # fmt: skip
-    routes = {"litert-torch": figures, "onnx2tf": {**figures, "latency_ms": 4.72}}
+    routes = {"litert-torch": metrics, "onnx2tf": {**metrics, "latency_ms": 4.72}}
     entry = {"variant": "tflite-int8", "role": "model", "routes": routes, "agreement_of_routes": 0.985,
              "max_probability_difference_of_routes": 0.05}  # fmt: skip
     nodes = {"features.fp32.onnx": {"Conv": 20, "Relu": 17}}

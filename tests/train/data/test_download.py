@@ -117,7 +117,7 @@ def test_server_without_ranges_starts_over(site: Site, tmp_path: Path) -> None:
 def test_connection_that_never_brings_anything(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.files["big.zip"] = PAYLOAD
     site.bytes_before_drop = 0
-    with pytest.raises(DataError, match=r"big\.zip: cannot be downloaded \(.*\); run again to go on"):
+    with pytest.raises(DataError, match=r"big\.zip: cannot be downloaded \(.*\); run again to resume"):
         fetch(Source("big.zip", known(PAYLOAD)), tmp_path, site.url, first_wait_seconds=0.0)
     assert len(site.requests) == 8
 

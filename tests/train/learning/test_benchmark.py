@@ -39,5 +39,5 @@ def test_augmentation_is_timed_against_torchvision(capsys: pytest.CaptureFixture
     flags = ["--batch-size", "2", "--image-size", "32", "--rounds", "1"]
     assert bench_augmentation.main(flags) == 0
     seed, strong = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"seed: \d+ ms of processor time a batch, torchvision \d+ ms \([\d.]+ times as long\)", seed)
+    assert re.fullmatch(r"seed: \d+ ms of CPU time per batch, torchvision \d+ ms \([\d.]+ times as long\)", seed)
     assert strong.startswith("strong: ")

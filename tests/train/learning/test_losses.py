@@ -17,12 +17,12 @@ LABELS = np.repeat(np.arange(7), [40, 20, 10, 5, 10, 100, 4])
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(32, 7, generator=GENERATOR)
 TRUTH = torch.randint(7, (32,), generator=GENERATOR)
-PROCESSOR = torch.device("cpu")
+CPU = torch.device("cpu")
 
 
 def loss_of(smoothing: float = 0.0, **options: object) -> torch.Tensor:
     configuration = TrainingConfiguration(**options)  # type: ignore[arg-type]
-    return make_loss(configuration, LABELS, PROCESSOR)(LOGITS, soft_targets(TRUTH, smoothing))
+    return make_loss(configuration, LABELS, CPU)(LOGITS, soft_targets(TRUTH, smoothing))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
