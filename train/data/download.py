@@ -3,8 +3,8 @@
     python -m train.data.download --output data/isic2018
 
 Interrupted downloads are resumed; finished ones not repeated; proxies are taken from the environment
-(``HTTPS_PROXY``). Checksums: the two image archives whose MD5 is publicly recorded are checked against it, every archive
-against the CRC-32 of each file in it, and each file's SHA-256 is written to ``sources.json`` for the record.
+(``HTTPS_PROXY``). Checksums: the two image archives whose MD5 is publicly recorded are checked against it, every
+archive against the CRC-32 of each file in it, and each file's SHA-256 is written to ``sources.json`` for the record.
 """
 
 from __future__ import annotations
