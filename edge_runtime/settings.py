@@ -129,8 +129,8 @@ def _read_fields(struct: type[msgspec.Struct]) -> Iterator[Setting]:
         yield Setting(field.name, description, kind, default, field.required, many, extra)
 
 
-def add_flags(parser: argparse.ArgumentParser, struct: type[msgspec.Struct], *, negatable: bool = False) -> None:
-    """Add one flag for each field. Flags that are not given are absent from the parsed namespace.
+def add_flags(parser: argparse._ActionsContainer, struct: type[msgspec.Struct], *, negatable: bool = False) -> None:
+    """Add one flag for each field to a parser or a group of it. Flags not given are absent from the parsed namespace.
 
     ``negatable`` gives every yes-or-no setting a ``--no-…`` flag too, for settings that a file or preset can switch on.
     """
@@ -202,7 +202,7 @@ def settings_table(struct: type[msgspec.Struct]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _add_flag(parser: argparse.ArgumentParser, setting: Setting, *, negatable: bool) -> None:
+def _add_flag(parser: argparse._ActionsContainer, setting: Setting, *, negatable: bool) -> None:
     unsaid = setting.required or setting.default is False or setting.default in (None, ())  # zero is said
     shown = "" if unsaid else f" (default: {_plain(setting.default)})"
     options: dict[str, Any] = {"help": (setting.description + shown).replace("%", "%%"), "default": argparse.SUPPRESS}

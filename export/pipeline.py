@@ -10,11 +10,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import msgspec
 import torch
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files, write_manifest
 from edge_runtime.errors import ExportError
+from export.bundle.code_version import refuse_uncommitted
 from export.bundle.compact import compact_bundle
 from export.bundle.graphs import BundleGraphs
 from export.bundle.manifest_entries import build_manifest, with_graphs, with_parity
@@ -86,17 +88,13 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
 
 def check_configuration(configuration: ExportConfiguration) -> None:
     """Refuse what cannot work before anything is read. Raises :class:`ExportError`."""
-    for flag, number in (
-        ("--calibration-images", configuration.calibration_images),
-        ("--selection-images", configuration.selection_images),
-        ("--validation-images", configuration.validation_images),
-    ):
-        if number is not None and number < 2:
-            raise ExportError(f"{flag}: expected at least 2, found {number}")
-    if configuration.qat_steps < 1:
-        raise ExportError(f"--qat-steps: expected at least 1, found {configuration.qat_steps}")
-    if configuration.threads < 1:
-        raise ExportError(f"--threads: expected at least 1, found {configuration.threads}")
+    if configuration.publish:
+        refuse_uncommitted()
+    if configuration.compact and "int8" not in configuration.precisions:
+        raise ExportError("--compact keeps the int8 variants: expected int8 among --precisions")
+    if "dynamic" in configuration.precisions and "tflite" not in configuration.formats:
+        # onnxruntime computes dynamically quantised convolutions many times slower than float ones
+        raise ExportError("--precisions dynamic is for TFLite alone: expected tflite among --formats")
     for format_name in configuration.formats:
         for module, package in CONVERTERS[format_name].items():
             if find_spec(module) is None:
@@ -171,8 +169,9 @@ def _compare_tflite_routes(
     """Write the TFLite files again by the other route, into a folder that does not stay, and compare."""
     route, other = graphs.configuration.tflite_via, other_route(graphs.configuration.tflite_via)
     images, reference = measurements.images, measurements.reference
+    configuration = msgspec.structs.replace(graphs.configuration, tflite_via=other)
     with tempfile.TemporaryDirectory() as name:
-        again = BundleGraphs(replace(graphs.configuration, tflite_via=other), graphs.inputs, graphs.sources, Path(name))
+        again = BundleGraphs(configuration, graphs.inputs, graphs.sources, Path(name))
         again.write_format("tflite")
         described = with_graphs(manifest, again.entries)
         results = check_bundle(again.folder, described, images, reference)

@@ -11,21 +11,23 @@ can go on. For linear heads (the ResNets and others with a backbone of convoluti
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
 import onnx
 import torch
+from msgspec import Meta
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.errors import BundleError, ExportError, run_command_line
+from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
 from export.images import load_images
 from train.data.folder import load_records
 from train.data.split import read_split
@@ -182,21 +184,27 @@ def _measure_statistics(model: LesionModel, layers: list[tuple[nn.Conv2d, nn.Bat
             norm.bias.add_(mean)
 
 
-def main(arguments: list[str] | None = None) -> int:
+class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bundle's weights, and where they go."""
+
+    bundle: Annotated[Path, Meta(description="the bundle", extra={"metavar": "DIR"})]
+    data: Annotated[Path, Meta(description="the data it was trained on", extra={"metavar": "DIR"})]
+    output: Annotated[Path, Meta(description="where the weights go", extra={"metavar": "FILE"})]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the weights as the command line says."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m export.recover_weights",
         description="Turn a bundle's ONNX graphs into weights that a training can start from.",
         epilog="example: python -m export.recover_weights --bundle models/demo --data data/demo --output weights.pth",
     )
-    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="the bundle")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data it was trained on")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the weights go")
-    flags = parser.parse_args(arguments)
-    model = recover_weights(flags.bundle, flags.data)
-    with replacing(flags.output) as temporary:
+    add_flags(parser, RecoverySettings)
+    settings = make_settings(RecoverySettings, given_flags(RecoverySettings, parser.parse_args(arguments)))
+    model = recover_weights(settings.bundle, settings.data)
+    with replacing(settings.output) as temporary:
         torch.save(model.state_dict(), temporary)
-    print(f"written: {flags.output} ({model.architecture} of {flags.bundle})")
+    print(f"written: {settings.output} ({model.architecture} of {settings.bundle})")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +27,8 @@ from edge_runtime.bundle.manifest import (
     Thresholds,
     Variant,
 )
-from edge_runtime.version import __version__
 from edge_runtime.vocabulary import GraphFormat, Precision
+from export.bundle.code_version import code_version
 from export.inputs import ExportInputs
 from export.roles.split_model import RoleGraph
 
@@ -107,16 +106,6 @@ def with_parity(manifest: Manifest, parity: Sequence[Parity]) -> Manifest:
 def with_graphs(manifest: Manifest, graphs: list[GraphFile]) -> Manifest:
     """Return the manifest of the same model in other files."""
     return msgspec.structs.replace(manifest, graphs=graphs, variants=variants_of(graphs))
-
-
-def code_version() -> str:
-    """Return the project's version and, in a git checkout, the commit, marked when files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return __version__
-    return f"{__version__} ({commit})"
 
 
 def creation_time() -> datetime:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,8 +177,3 @@ def compose_model(features: ModelProto, tail: ModelProto, name: str) -> ModelPro
     backbone = onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False)
     merged = onnx.compose.merge_models(backbone, prefixed, io_map=[("feature_map", "feature_map")])
     return clean(merged, name)
-
-
-def load(path: Path) -> ModelProto:
-    """Read an ONNX file."""
-    return onnx.load(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from export.formats.converter_output import capture_output
 from export.roles.split_model import RoleGraph
@@ -75,11 +75,6 @@ def count_nodes(model: ModelProto) -> dict[str, int]:
     for node in model.graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def float_initializers(model: ModelProto) -> list[TensorProto]:
-    """Return the constants stored as float32."""
-    return [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT]
 
 
 def _rename_values(model: ModelProto) -> None:

@@ -87,20 +87,6 @@ def choose_scales(weight: NDArray[np.float32], highest: int) -> NDArray[np.float
     return (np.maximum(largest, max(LEAST_SHARE * largest.max(), 1e-9)) / highest).astype(np.float32)
 
 
-def largest_pair(levels: NDArray[np.int8]) -> int:
-    """Return the largest same-signed sum of two neighbours of [O,I,kh,kw] in either order."""
-    sums = []
-    for order in ((0, 1, 2, 3), (0, 2, 3, 1)):
-        pairs = _pairs(levels.astype(np.int16).transpose(order).reshape(len(levels), -1))
-        sums += [int(np.maximum(pairs, 0).sum(-1).max()), int(-np.minimum(pairs, 0).sum(-1).min())]
-    return max(sums)
-
-
-def _pairs(rows: NDArray[np.int16]) -> NDArray[np.int16]:
-    padded = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
-    return padded.reshape(len(rows), -1, 2)
-
-
 def _with_full_range(levels: NDArray[np.int8], weight: NDArray[np.float32]) -> NDArray[np.int8]:
     """Put each channel's largest weight at ±127, where it is by definition: quantisers find the scale by it."""
     rows = levels.reshape(len(levels), -1).copy()

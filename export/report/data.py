@@ -38,7 +38,7 @@ def build_report(
             "measured": measured,
             "training": training,
             "machine": {"cpu": cpu_name(), "system": platform.system(), "threads": 1},
-            "tolerances": asdict(tolerances),
+            "tolerances": msgspec.structs.asdict(tolerances),
             "broken_tolerances": list(measurements.broken),
             "intervals": {
                 "method": "paired percentile bootstrap over lesions",

@@ -44,11 +44,6 @@ def convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:
     return {name: child for name, child in module.named_modules() if isinstance(child, nn.Conv2d)}
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Return the number of weights and biases."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _is_padded_pool_after_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     pool = modules[str(node.target)]
     if not isinstance(pool, nn.MaxPool2d) or pool.padding == 0 or pool.ceil_mode or pool.dilation != 1:

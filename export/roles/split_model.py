@@ -185,10 +185,10 @@ def explain_module(head: nn.Module, feature_map: Tensor, layout: Layout, metadat
     return _traced_gradient(head, feature_map, layout, metadata)
 
 
-def grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> Tensor:
-    """Return Grad-CAM [N,h,w] by automatic differentiation, for a feature map NCHW and one-hot classes [N,7].
+def _grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> Tensor:
+    """Return Grad-CAM [N,h,w] in operations that can be traced, for a feature map NCHW and one-hot classes [N,7].
 
-    Selvaraju et al.: Grad-CAM. ICCV 2017.
+    Graphs are made from this, so it proves nothing about them: the reference is :mod:`train.model.gradcam`.
     """
     backward = vjp(lambda feature_map: call_head(head, feature_map, metadata)["logits"], feature_map)[1]
     (gradient,) = backward(class_weights)
@@ -236,16 +236,16 @@ def _constant_channel_weights(head: nn.Module, feature_map: Tensor, metadata: Te
 
 
 def _traced_gradient(head: nn.Module, feature_map: Tensor, layout: Layout, metadata: Tensor | None) -> nn.Module:
-    """Return a module that computes :func:`grad_cam`, with the backward pass traced into plain operations.
+    """Return a module that computes :func:`_grad_cam`, with the backward pass traced into plain operations.
 
     ``vjp`` inside ``forward`` is beyond both exporters; a trace of it is not.
     """
 
     def explain(feature_map: Tensor, class_weights: Tensor) -> Tensor:
-        return grad_cam(head, from_layout(feature_map, layout), class_weights)
+        return _grad_cam(head, from_layout(feature_map, layout), class_weights)
 
     def explain_patient(feature_map: Tensor, class_weights: Tensor, metadata: Tensor) -> Tensor:
-        return grad_cam(head, from_layout(feature_map, layout), class_weights, metadata)
+        return _grad_cam(head, from_layout(feature_map, layout), class_weights, metadata)
 
     batch = 1 if layout == "NHWC" else 2
     examples = [feature_map, torch.zeros((1, len(CLASS_CODES)))] + ([] if metadata is None else [metadata])

@@ -109,8 +109,24 @@ def write_run(folder: Path, data: Path, architecture: str = "resnet18", **change
 def exported_configuration(checkpoint: Path, output: Path) -> ExportConfiguration:
     """Return what the shared bundle was asked to be."""
     return ExportConfiguration(
-        checkpoint, output, precisions=PRECISIONS, calibration_images=21, selection_images=14, calibrator="min-max"
+        checkpoint=checkpoint,
+        output=output,
+        precisions=PRECISIONS,
+        calibration_images=21,
+        selection_images=14,
+        calibrator="min-max",
+        threads=1,
     )
+
+
+def largest_pair(levels: np.ndarray) -> int:
+    """Return the largest same-signed sum of two neighbouring weights int8 [O,I,kh,kw], in either order of channels."""
+    largest = 0
+    for order in ((0, 1, 2, 3), (0, 2, 3, 1)):
+        rows = levels.astype(np.int16).transpose(order).reshape(len(levels), -1)
+        pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
+        largest = max(largest, int(np.maximum(pairs, 0).sum(-1).max()), int(-np.minimum(pairs, 0).sum(-1).min()))
+    return largest
 
 
 @pytest.fixture(scope="session", autouse=True)

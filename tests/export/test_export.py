@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from msgspec.structs import replace
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import ROLES, read_manifest, verify_files
@@ -22,10 +22,9 @@ from export.formats.node_counts import node_counts
 from export.formats.onnx_writer import count_nodes, write_onnx
 from export.formats.tflite_writer import convert_tflite
 from export.int8.activation_ranges import choose_ranges
-from export.int8.weight_rounding import largest_pair
 from export.pipeline import ExportOutcome, run_export
 from export.roles.split_model import split_model
-from tests.export.conftest import SIZE, class_image, exported_configuration
+from tests.export.conftest import SIZE, class_image, exported_configuration, largest_pair
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
 VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]

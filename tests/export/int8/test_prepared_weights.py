@@ -29,7 +29,7 @@ class Rehearsal(BundleGraphs):
     """The choice alone: every weights' graphs diverge by a given number, and a file holds the weights' name."""
 
     def __init__(self, folder: Path, divergences: dict[str, float], *, qat: bool) -> None:
-        self.configuration = ExportConfiguration(Path(), folder, qat=qat)
+        self.configuration = ExportConfiguration(checkpoint=Path(), output=folder, qat=qat)
         self.folder = folder
         self.scores = {}
         self.sources = NoSources()  # type: ignore[assignment]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from export.int8.layer_inputs import LayerInputs
-from export.int8.weight_rounding import HIGHEST, largest_pair, round_weights
+from export.int8.weight_rounding import HIGHEST, round_weights
+from tests.export.conftest import largest_pair
 
 
 @pytest.mark.parametrize("compensate", [False, True])

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_runtime.errors import ExportError
@@ -61,7 +62,7 @@ def test_intervals_contain_their_metric(exported: Exported) -> None:
 
 
 def test_broken_tolerance_is_shown_beside_the_run(checkpoint: Path, tmp_path: Path) -> None:
-    configuration = replace(
+    configuration = msgspec.structs.replace(
         exported_configuration(checkpoint, tmp_path / "one"),
         formats=("onnx",), precisions=("fp32",), tolerances=Tolerances(fp32_probability_difference=0.0),
     )  # fmt: skip

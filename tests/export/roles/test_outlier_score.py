@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,7 +27,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> t
     flags = ["--runs-folder", str(folder / "runs"), "--cache-folder", str(folder / "cache"), "--run", "stripes"]
     calibrate([*flags, "--false-positive-rate", "0.05"])
     configuration = exported_configuration(checkpoint, folder / "models" / "stripes")
-    run_export(dataclasses.replace(configuration, precisions=("fp32",)))
+    run_export(msgspec.structs.replace(configuration, precisions=("fp32",)))
     return checkpoint, configuration.output
 
 

@@ -1,4 +1,4 @@
-"""The roles as modules: Grad-CAM of any head, and folding that changes no answer."""
+"""The roles as modules: Grad-CAM of any head, and folding that changes no prediction."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import nn
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from export.roles.folding import fold_for_inference
-from export.roles.split_model import ExplainLinearGraph, explain_module, grad_cam, split_model
-from train.model.architectures import ARCHITECTURES, build_model, normalise
+from export.roles.split_model import ExplainLinearGraph, explain_module, split_model
+from train.model.architectures import ARCHITECTURES, LesionModel, build_model, normalise
+from train.model.gradcam import feature_grad_cam
 
 
 class HiddenHead(nn.Module):
@@ -20,7 +21,7 @@ class HiddenHead(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(channels, 16), nn.Hardswish(), nn.Linear(16, len(CLASS_CODES)))
 
-    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+    def forward(self, feature_map: torch.Tensor, metadata: None = None) -> torch.Tensor:
         return self.layers(feature_map.mean((2, 3)))
 
 
@@ -31,38 +32,35 @@ class PooledHead(nn.Module):
         super().__init__()
         self.layer = nn.Linear(channels, len(CLASS_CODES))
 
-    def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
+    def forward(self, feature_map: torch.Tensor, metadata: None = None) -> torch.Tensor:
         return self.layer(feature_map.mean((2, 3)))
 
 
-def autograd_grad_cam(head: nn.Module, feature_map: torch.Tensor, label: int) -> torch.Tensor:
-    """Grad-CAM written down once more, with plain autograd, for one image."""
-    leaf = feature_map.clone().requires_grad_()
-    head(leaf)[0, label].backward()
-    assert leaf.grad is not None
-    return torch.relu((leaf.grad.mean((2, 3), keepdim=True) * leaf).sum(1)).detach()[0]
+def reference_grad_cam(head: nn.Module, feature_map: torch.Tensor, label: int) -> torch.Tensor:
+    """Return the map [h,w] that training's own definition gives, by automatic differentiation."""
+    model = LesionModel("small", nn.Identity(), head, []).eval()  # type: ignore[arg-type]
+    return feature_grad_cam(model, feature_map, torch.tensor([label]))[0]
 
 
 @pytest.mark.parametrize("head_class", [HiddenHead, PooledHead])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_explain_equals_autograd_for_any_head(head_class: type[nn.Module], layout: str) -> None:
+def test_explain_is_grad_cam_of_any_head(head_class: type[nn.Module], layout: str) -> None:
     torch.manual_seed(1)
     head = head_class(12).eval()
     feature_map = torch.randn(1, 12, 5, 5)
-    at_border = feature_map if layout == "NCHW" else feature_map.permute(0, 2, 3, 1)
-    module = explain_module(head, at_border, layout, None)  # type: ignore[arg-type]
+    in_layout = feature_map if layout == "NCHW" else feature_map.permute(0, 2, 3, 1)
+    module = explain_module(head, in_layout, layout, None)  # type: ignore[arg-type]
     assert isinstance(module, ExplainLinearGraph) == (head_class is PooledHead)
     for label in (0, 4):
         one_hot = torch.eye(len(CLASS_CODES))[label : label + 1]
-        expected = autograd_grad_cam(head, feature_map, label)
-        found = module(at_border, one_hot)["class_activation_map"][0]
+        expected = reference_grad_cam(head, feature_map, label)
+        found = module(in_layout, one_hot)["class_activation_map"][0]
         torch.testing.assert_close(found.detach(), expected, atol=1e-6, rtol=1e-5)
-        torch.testing.assert_close(grad_cam(head, feature_map, one_hot)[0].detach(), expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_roles_of_every_architecture_answer_as_the_model(architecture: str, layout: str) -> None:
+def test_roles_of_every_architecture_predict_as_the_model(architecture: str, layout: str) -> None:
     torch.manual_seed(0)
     model = build_model(architecture).eval()
     image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
@@ -77,7 +75,7 @@ def test_roles_of_every_architecture_answer_as_the_model(architecture: str, layo
     one_hot = torch.eye(len(CLASS_CODES))[:1]
     found = graphs["explain"].module(feature_map, one_hot)["class_activation_map"]
     nchw = feature_map if layout == "NCHW" else feature_map.permute(0, 3, 1, 2)
-    torch.testing.assert_close(found[0].detach(), autograd_grad_cam(model.head, nchw, 0), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(found[0].detach(), reference_grad_cam(model.head, nchw, 0), atol=1e-5, rtol=1e-3)
 
 
 def test_metadata_reaches_head_and_explain() -> None:
