@@ -1,12 +1,12 @@
-"""The way back: from a bundle's ONNX graphs to weights that a training can start from.
+"""The way back: from a bundle's ONNX graphs to weights that training can start from.
 
     python -m export.recover_weights --bundle models/ham10000-resnet18 --data DATA --output weights.pth
     python -m train --data DATA --init weights.pth …
 
-A bundle is small enough to keep when the checkpoint it came from is not. Its convolutions hold the batch norms they
-were followed by, and perhaps 8-bit weights. Here they are dequantised, and each batch norm is put back such that the
-function stays the same, with running statistics measured on images of the bundle's training set, so that learning
-can go on. For linear heads (the ResNets and others with a backbone of convolutions and batch norms in one chain).
+A bundle is small enough to keep when the checkpoint it came from is not. Its convolutions have the batch norms behind
+them folded in, and perhaps 8-bit weights. Here they are dequantised, and each batch norm is put back so that the
+function stays the same, with running statistics measured on images of the bundle's training set, so that training
+can continue. For linear heads (the ResNets and others with a backbone of convolutions and batch norms in one chain).
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def _measure_statistics(model: LesionModel, layers: list[tuple[nn.Conv2d, nn.Bat
 
     hooks = [norm.register_forward_pre_hook(note) for _, norm in layers]
     with torch.no_grad():
-        for part in batch.split(32):
-            model.features(part)
+        for chunk in batch.split(32):
+            model.features(chunk)
         for hook in hooks:
             hook.remove()
         for _, norm in layers:
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the weights as the command line says."""
     parser = OneLineParser(
         prog="python -m export.recover_weights",
-        description="Turn a bundle's ONNX graphs into weights that a training can start from.",
+        description="Turn a bundle's ONNX graphs into weights that training can start from.",
         epilog="example: python -m export.recover_weights --bundle models/demo --data data/demo --output weights.pth",
     )
     add_flags(parser, RecoverySettings)

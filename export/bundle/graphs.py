@@ -25,7 +25,8 @@ from export.formats.converter_output import capture_output
 from export.inputs import ExportInputs
 from export.int8.activation_ranges import CALIBRATORS
 from export.int8.recipe_search import Int8Material, Score, SelectionSet, head_probabilities
-from export.roles.split_model import Layout, RoleGraph, head_of, split_model, with_channels_first_image
+from export.roles.feature_map import Layout
+from export.roles.split_model import RoleGraph, head_of, split_model, with_channels_first_image
 from train.model.checkpoint import Checkpoint
 
 LAYOUTS: dict[str, Layout] = {"onnx": "NCHW", "tflite": "NHWC"}
@@ -99,7 +100,7 @@ class BundleGraphs:
         if "int8" in self.configuration.precisions:
             written["int8"] = self._write_int8("tflite", graphs, self._convert_tflite, tflite_graphs.write_int8)
         properties = file_properties(self.checkpoint)
-        description = f"{properties['architecture']} for dermatoscopic images; {properties['warning']}"
+        description = f"{properties['architecture']} for dermoscopic images; {properties['warning']}"
         tflite_graphs.add_metadata(self.folder, graphs, description, self.checkpoint.licence)
         for precision, paths in written.items():
             self._add(paths, graphs, precision)
@@ -119,7 +120,7 @@ class BundleGraphs:
         self, format_name: str, graphs: dict[Role, RoleGraph], write_fp32: WriteFp32, write_int8: WriteInt8
     ) -> dict[Role, Path]:
         """Write the int8 files; while no recipe reaches the goal, again from weights prepared for int8, and keep what
-        is closest to the float answers."""
+        is closest to the float predictions."""
         material = self._material(graphs)
         paths, scores = write_int8(graphs, self.folder, material)
         least = best_of(scores).divergence

@@ -28,7 +28,7 @@ def new_bundle(output: Path) -> Iterator[Path]:
 
     Raises :class:`ExportError` naming ``output`` when it cannot be written or is no bundle.
     """
-    _refuse_strangers(output)
+    _refuse_other_folders(output)
     partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
     try:
         with _writing(output):
@@ -46,7 +46,7 @@ def new_bundle(output: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _writing(output: Path, numbers: frozenset[int] | None = None) -> Iterator[None]:
-    """Turn the system's refusals to write (all, or those of ``numbers``) into one line that names the bundle."""
+    """Turn refusals to write (all, or those with an ``errno`` in ``numbers``) into one line that names the bundle."""
     try:
         yield
     except OSError as error:
@@ -55,8 +55,8 @@ def _writing(output: Path, numbers: frozenset[int] | None = None) -> Iterator[No
         raise ExportError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
-def _refuse_strangers(output: Path) -> None:
-    """Never replace a folder that is not a bundle: it may be somebody's home."""
+def _refuse_other_folders(output: Path) -> None:
+    """Never replace a folder that is not a bundle: it may be a home folder."""
     if output.is_dir() and any(output.iterdir()) and not (output / "manifest.json").is_file():
         raise ExportError(f"{output}: expected a bundle or an empty place, found a folder without manifest.json")
     if output.exists() and not output.is_dir():

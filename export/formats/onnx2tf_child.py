@@ -43,7 +43,7 @@ def cut_off_the_network() -> None:
 
 
 def convert(source: Path) -> bytes:
-    """Return one ONNX file as a TFLite file: onnx2tf's Keras model, converted in fp32 alone, with named borders."""
+    """Return one ONNX file as a TFLite file: onnx2tf's Keras model in fp32, with the inputs' and outputs' names."""
     import onnx
     import onnx2tf
     import tensorflow
@@ -65,20 +65,20 @@ def convert(source: Path) -> bytes:
     specifications = [tensorflow.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
 
     @tensorflow.function(input_signature=specifications)
-    def answer(*tensors: Any) -> Any:
-        answers = model(list(tensors))
-        answers = answers if isinstance(answers, list | tuple) else [answers]
-        return {name: channels_last(answer, outputs[name]) for name, answer in zip(outputs, answers, strict=True)}
+    def run(*tensors: Any) -> Any:
+        values = model(list(tensors))
+        values = values if isinstance(values, list | tuple) else [values]
+        return {name: channels_last(value, outputs[name]) for name, value in zip(outputs, values, strict=True)}
 
-    def channels_last(answer: Any, channels_first: list[int]) -> Any:
-        """Turn back what onnx2tf turned to ONNX's order behind a last sum with ReLU, as in ResNets; both cancel."""
-        turned = answer.shape.as_list() == channels_first and len(channels_first) == 4
-        if turned and channels_first[1] != channels_first[3]:
-            return tensorflow.transpose(answer, (0, 2, 3, 1))
-        return answer
+    def channels_last(value: Any, channels_first: list[int]) -> Any:
+        """Undo onnx2tf's transposition to ONNX's order behind a last sum with ReLU, as in ResNets; both cancel."""
+        transposed = value.shape.as_list() == channels_first and len(channels_first) == 4
+        if transposed and channels_first[1] != channels_first[3]:
+            return tensorflow.transpose(value, (0, 2, 3, 1))
+        return value
 
-    module.answer = answer
-    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], module)
+    module.run = run
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], module)
     return bytes(converter.convert())
 
 

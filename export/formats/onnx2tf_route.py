@@ -2,9 +2,8 @@
 
 ``make setup-onnx2tf`` builds that environment; :mod:`export.formats.onnx2tf_child` runs in it as a child process.
 Only the conversion differs between the routes: int8, fp16 and dynamic range are made from either route's fp32 files by
-the same code, so that what differs between their files is the converters' doing. onnx2tf 1.29.24 is the newest for
-Python 3.11;
-its successors' back end without TensorFlow needs Python 3.12.
+the same code, so that any difference between their files comes from the converters. onnx2tf 1.29.24 is the newest for
+Python 3.11; its successors' back end without TensorFlow needs Python 3.12.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def check_environment() -> None:
 def convert_roles(graphs: dict[Role, RoleGraph], images: NDArray[np.uint8]) -> dict[Role, bytes]:
     """Return the roles as fp32 TFLite files.
 
-    ``graphs`` are channels first, images included: onnx2tf turns inputs and outputs to NHWC itself, and where it
+    ``graphs`` are channels first, images included: onnx2tf transposes inputs and outputs to NHWC itself, and where it
     need not be told to keep any, no transposition is left. ``images`` [N,S,S,3] are some images of the real kind.
     """
     check_environment()

@@ -126,7 +126,7 @@ def _with_changed_biases(model: ModelProto, weights: dict[str, RoundedWeights]) 
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
-    """Return a ``features`` graph whose network is half precision; normalisation and borders stay float32."""
+    """Return a ``features`` graph whose network is half precision; normalisation, inputs and outputs stay float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with warnings.catch_warnings(), capture_output("fp16 conversion"):

@@ -79,12 +79,12 @@ def count_nodes(model: ModelProto) -> dict[str, int]:
 
 def _rename_values(model: ModelProto) -> None:
     graph = model.graph
-    border = {value.name for value in (*graph.input, *graph.output)}
+    named = {value.name for value in (*graph.input, *graph.output)}
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
         for position, output in enumerate(node.output):
-            if output and output not in border:
+            if output and output not in named:
                 names[output] = node.name if position == 0 else f"{node.name}.{position}"
     for node in graph.node:
         for position, value in enumerate(node.input):

@@ -26,7 +26,7 @@ def write_int8(
     folder: Path,
     material: Int8Material,
 ) -> tuple[dict[Role, Path], list[Score]]:
-    """Write ``features`` and ``model`` as int8, by the recipe that keeps the answers best; return all scores.
+    """Write ``features`` and ``model`` as int8, by the recipe that changes the predictions least; return all scores.
 
     They are made from the fp32 files in the folder.
     """

@@ -36,12 +36,12 @@ _DESCRIPTIONS = {
     "logits": "logits divided by the calibration temperature, in the order of labels.txt",
     "probabilities": "calibrated probabilities in the order of labels.txt",
     "class_activation_map": "Grad-CAM of the class, not negative, not normalised",
-    "outlier_score": "higher: less like a dermatoscopic image",
+    "outlier_score": "higher: less like a dermoscopic image",
 }
 
 
 def with_metadata(graph: bytes, role_graph: RoleGraph, name: str, description: str, licence: str) -> bytes:
-    """Return the file with metadata inside and, for a role that answers with classes, the labels behind it."""
+    """Return the file with metadata inside and, for a role whose output is per class, the labels behind it."""
     model = read_model(graph)
     packed = _pack(role_graph, name, description, licence)
     for buffer in model.buffers:  # what is no array is written byte by byte in Python, minutes for a network

@@ -1,4 +1,4 @@
-"""fp32 TFLite → int8 (activations and weights, float borders), dynamic range and fp16, with ai-edge-quantizer."""
+"""fp32 TFLite → int8 (float inputs and outputs), dynamic range and fp16, with ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def record_statistics(graph: bytes, images: Iterable[NDArray[np.uint8]], threads
 
 
 def quantise_int8(graph: bytes, ranges: dict[str, Range], float_scopes: Iterable[str] = ()) -> bytes:
-    """Return the int8 file of a float graph; operators with the given scopes stay float, and so do the borders."""
+    """Return the int8 file of a float graph; operators with the given scopes stay float, as do inputs and outputs."""
     manager = RecipeManager()
     manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
-    for border in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):  # the patient's vector comes in as float32
-        manager.add_quantization_config(".*", border, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    for boundary in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):  # the patient's vector comes in as float32
+        manager.add_quantization_config(".*", boundary, algorithm_key=AlgorithmName.NO_QUANTIZE)
     _keep_float(manager, (*preprocessing_scopes(graph), *float_scopes))
     values = {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
@@ -77,7 +77,7 @@ def quantise_dynamic(graph: bytes, float_scopes: Iterable[str] = ()) -> bytes:
 
 
 def to_fp16(graph: bytes, float_scopes: Iterable[str] = ()) -> bytes:
-    """Return the file with half-precision weights; the engine computes in what the processor is fast at."""
+    """Return the file with half-precision weights; the engine computes in whatever the CPU is fast at."""
     manager = RecipeManager()
     half = TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT)
     configuration = OpQuantizationConfig(
@@ -136,7 +136,7 @@ def scopes_of_layers(graph: bytes, layers: dict[str, LayerInputs], names: Iterab
 
 
 def _to_tflite(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """Turn [O,I/G,kh,kw] to TFLite's order: [O,kh,kw,I], or [1,kh,kw,O] where every channel is its own group."""
+    """Transpose [O,I/G,kh,kw] to TFLite's order: [O,kh,kw,I], or [1,kh,kw,O] where every channel is its own group."""
     depthwise = groups > 1 and weight.shape[1] == 1
     return weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1)
 

@@ -15,7 +15,7 @@ def convert_tflite(graph: RoleGraph) -> bytes:
     """Return a role as an fp32 TFLite file's bytes."""
     with warnings.catch_warnings(), capture_output(f"litert-torch on {graph.role}"):
         warnings.simplefilter("ignore")
-        import litert_torch  # heavy and talkative, and nothing else of the project needs it
+        import litert_torch  # heavy, full of log output, and nothing else of the project needs it
 
         edge_model = litert_torch.convert(graph.module, sample_kwargs=graph.inputs)
         with tempfile.TemporaryDirectory() as folder:

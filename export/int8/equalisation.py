@@ -21,7 +21,7 @@ MOST = 100.0
 
 
 def equalise(model: nn.Module) -> nn.Module:
-    """Return a copy of ``model`` (submodules ``features`` and ``head``) with the same answers and a folded, equalised
+    """Return a copy of ``model`` (submodules ``features`` and ``head``) with the same output and a folded, equalised
     backbone."""
     equalised = copy.deepcopy(model).eval()
     backbone = fold_for_inference(cast(nn.Module, equalised.features), explicit_padding=False)

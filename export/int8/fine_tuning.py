@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from export.int8.activation_ranges import LEVELS, TensorStatistics, choose_ranges
 from export.int8.weight_rounding import HIGHEST_IN_PAIRS
+from export.roles.feature_map import call_head
 from export.roles.folding import RELUS, convolutions, fold_for_inference
-from export.roles.split_model import call_head
 from train.model.architectures import normalise
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BATCH = 16
 LEARNING_RATE = 3e-5
 FEATURE_WEIGHT = 0.1
-"""Weight of the feature map's relative squared error beside the divergence of the answers."""
+"""Weight of the feature map's relative squared error beside the divergence of the predictions."""
 
 OBSERVED_IMAGES = 64
 PASSED_ON = (nn.MaxPool2d, nn.ZeroPad2d, nn.Dropout, nn.Identity)
@@ -42,7 +42,7 @@ def fine_tune(
 ) -> nn.Module:
     """Return a copy of ``model`` (submodules ``features`` and ``head``) whose folded backbone was trained for int8.
 
-    ``images`` [N,S,S,3] are turned and mirrored at random; ``metadata`` [N,M] goes with them.
+    ``images`` [N,S,S,3] are rotated and flipped at random; ``metadata`` [N,M] goes with them.
     """
     teacher, tuned = model.eval(), copy.deepcopy(model).eval()
     backbone = fold_for_inference(cast(nn.Module, tuned.features), explicit_padding=False)
@@ -57,7 +57,7 @@ def fine_tune(
     generator = np.random.default_rng(0)
     for _ in tqdm(range(steps), desc="fine-tuning for int8", disable=not sys.stderr.isatty()):
         chosen = generator.choice(len(images), min(BATCH, len(images)), replace=False)
-        batch = normalise(torch.from_numpy(_turned(images[chosen], generator)))
+        batch = normalise(torch.from_numpy(_rotated_or_flipped(images[chosen], generator)))
         patients = None if metadata is None else torch.from_numpy(metadata[chosen])
         loss = _loss(teacher, student, batch, patients)
         optimizer.zero_grad()
@@ -137,7 +137,7 @@ def _observe(student: fx.GraphModule, images: NDArray[np.uint8]) -> None:
             module.fix_range()
 
 
-def _turned(images: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+def _rotated_or_flipped(images: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
     """Return [N,S,S,3] turned by quarters and mirrored at random; a lesion has no upper side."""
     turned = np.rot90(images, int(generator.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(turned[:, :, ::-1] if generator.integers(2) else turned)
@@ -149,7 +149,7 @@ def _loss(teacher: nn.Module, student: nn.Module, batch: Tensor, patients: Tenso
         target_map = cast(nn.Module, teacher.features)(batch)
         target = torch.log_softmax(call_head(head, target_map, patients)["logits"], dim=1)
     feature_map = student(batch)
-    answers = torch.log_softmax(call_head(head, feature_map, patients)["logits"], dim=1)
-    divergence = nn.functional.kl_div(answers, target, reduction="batchmean", log_target=True)
+    predicted = torch.log_softmax(call_head(head, feature_map, patients)["logits"], dim=1)
+    divergence = nn.functional.kl_div(predicted, target, reduction="batchmean", log_target=True)
     change = (feature_map - target_map).square().mean() / target_map.square().mean().clamp_min(1e-12)
     return divergence + FEATURE_WEIGHT * change

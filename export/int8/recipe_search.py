@@ -1,4 +1,4 @@
-"""Choosing among int8 graphs by what they do to the answers, on images that nothing else was fitted on."""
+"""Choosing among int8 graphs by what they do to the predictions, on images that nothing else was fitted on."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Score:
-    """How far a graph's answers on the hold-out are from the float graph's.
+    """How far a graph's predictions for the selection set are from the float graph's.
 
     ``divergence`` is the mean Kullback-Leibler divergence of the probabilities in nats: unlike agreement it also sees
-    the images whose answer nearly changed. ``agreement`` and ``accuracy_change`` are fractions.
+    the images whose prediction nearly changed. ``agreement`` and ``accuracy_change`` are fractions.
     """
 
     recipe: str
@@ -70,7 +70,7 @@ class SelectionSet:
 @dataclass(frozen=True)
 class Int8Material:
     """What int8 graphs are made from: calibration images uint8 [N,S,S,3], what the layers see on them, and the
-    hold-out and calibrators to choose by. The hold-out's metadata and probabilities fit the format's head."""
+    selection set and calibrators to choose by. The set's metadata and probabilities fit the format's head."""
 
     images: NDArray[np.uint8]
     layers: dict[str, LayerInputs]
@@ -85,7 +85,7 @@ def choose_recipe(
 ) -> tuple[Recipe, bytes, list[Score]]:
     """Return the best recipe with its ``features`` graph, and the scores of all that were tried.
 
-    First the calibrators are compared. Only while the answers still diverge more than the goal allows, rounding
+    First the calibrators are compared. Only while the predictions diverge more than the goal allows, rounding
     errors are compensated, and then the layers that hurt most stay in float, one after the other; a layer whose float
     does not help beside the ones before it is quantised again.
     """
@@ -118,7 +118,7 @@ class _Search:
     def attempt(self, recipe: Recipe) -> Score:
         """Build and score a recipe, and keep it if it is the best so far."""
         graph = self.build(recipe)
-        score = score_graph(graph, str(recipe), self.engine, self.head, self.material.selection, self.material.threads)
+        score = self._score(graph, str(recipe), self.material.selection)
         self.scores.append(score)
         self.progress.update()
         if score.divergence < self.best_score.divergence:
@@ -126,31 +126,30 @@ class _Search:
         return score
 
     def layers_by_harm(self) -> list[str]:
-        """Return the layers by how much better the answers become when one of them alone stays float."""
+        """Return the layers by how much better the predictions become when one of them alone stays float."""
         some = self.material.selection.first(HARM_IMAGES)
         divergences = {}
         for name in self.material.layers:
             graph = self.build(replace(self.best, float_layers=(name,)))
-            score = score_graph(graph, name, self.engine, self.head, some, self.material.threads)
+            score = self._score(graph, name, some)
             divergences[name] = score.divergence
             self.progress.update()
         return sorted(divergences, key=lambda name: divergences[name])
 
-
-def score_graph(graph: bytes, name: str, engine: str, head: HeadGraph, selection: SelectionSet, threads: int) -> Score:
-    """Run a ``features`` graph on the hold-out, then the float head, and compare with the float model."""
-    run = backend(engine).load_graph(graph, threads, 1)
-    maps = [run({"image_nhwc": image[np.newaxis]})["feature_map"] for image in selection.images]
-    probabilities = head_probabilities(head, np.concatenate(maps), selection.metadata)
-    reference = selection.probabilities
-    divergence = (reference * (np.log(reference + 1e-12) - np.log(probabilities + 1e-12))).sum(1).mean()
-    answers, reference_answers = probabilities.argmax(1), reference.argmax(1)
-    return Score(
-        recipe=name,
-        divergence=float(divergence),
-        agreement=float((answers == reference_answers).mean()),
-        accuracy_change=float((answers == selection.truth).mean() - (reference_answers == selection.truth).mean()),
-    )
+    def _score(self, graph: bytes, name: str, selection: SelectionSet) -> Score:
+        """Run a ``features`` graph on the selection set, then the float head, and compare with the float model."""
+        run = backend(self.engine).load_graph(graph, self.material.threads, 1)
+        maps = [run({"image_nhwc": image[np.newaxis]})["feature_map"] for image in selection.images]
+        probabilities = head_probabilities(self.head, np.concatenate(maps), selection.metadata)
+        reference = selection.probabilities
+        divergence = (reference * (np.log(reference + 1e-12) - np.log(probabilities + 1e-12))).sum(1).mean()
+        predicted, expected = probabilities.argmax(1), reference.argmax(1)
+        return Score(
+            recipe=name,
+            divergence=float(divergence),
+            agreement=float((predicted == expected).mean()),
+            accuracy_change=float((predicted == selection.truth).mean() - (expected == selection.truth).mean()),
+        )
 
 
 def head_probabilities(

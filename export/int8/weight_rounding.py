@@ -1,10 +1,10 @@
-"""Float weights → 8-bit integers, so that a layer's answers change least and no processor's arithmetic overflows.
+"""Float weights → 8-bit integers, so that a layer's output changes least and no CPU's sums overflow.
 
 Rounding each weight to its nearest level is not the best that can be done: the error of one weight can be made up for
 by the next ones. :func:`round_weights` does that after Frantar et al., Optimal Brain Compression (NeurIPS 2022), the
 method known as GPTQ, for which the layer's inputs on calibration images are enough.
 
-``pair_limit``: x86 processors without VNNI multiply unsigned activations with signed weights by ``vpmaddubsw``, which
+``pair_limit``: x86 CPUs without VNNI multiply unsigned activations with signed weights by ``vpmaddubsw``, which
 adds two neighbouring products in 16 bits and saturates. With levels of -64..64 the worst sum is 2 · 255 · 64 = 32,640,
 below 32,768, so nothing saturates whatever the image and whatever two weights are neighbours. (Keeping all 8 bits
 and clipping only the pairs that are too large was tried and is worse: on ResNet18's layers it made four to five times

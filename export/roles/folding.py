@@ -1,7 +1,7 @@
 """Folding what training needs and inference does not, before any graph is written.
 
-A converter folds some of this by itself, but each a different part; done once here, every format starts from the same
-arithmetic, and the quantisers see the weights that will really be multiplied.
+Each converter would fold some of this by itself, but not the same things. Done once here, every format starts from the
+same operations, and the quantisers see the weights that will really be multiplied.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The programs in docs/how-to/use-the-model-files.md, run as they stand there, answer as the device's own code does."""
+"""The programs in docs/how-to/use-the-model-files.md, run as they stand there, predict what the device's code does."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def place(tmp_path: Path, tiny_bundle: Path) -> Path:
     return tmp_path
 
 
-def check(answer: dict[str, float], place: Path, engine: str) -> None:
-    """Hold a program's answer against the device's code."""
+def check(predicted: dict[str, float], place: Path, engine: str) -> None:
+    """Compare a program's probabilities with those of the device's code."""
     with Classifier.load(place / "models" / "demo", engine=engine, precision="int8") as classifier:
         expected = classifier.predict(place / "lesion.jpg").probabilities
-    assert list(answer) == list(CLASS_CODES)
-    assert answer == pytest.approx(expected, abs=TOLERANCE)
-    assert max(answer, key=answer.__getitem__) == max(expected, key=expected.__getitem__)
+    assert list(predicted) == list(CLASS_CODES)
+    assert predicted == pytest.approx(expected, abs=TOLERANCE)
+    assert max(predicted, key=predicted.__getitem__) == max(expected, key=expected.__getitem__)
 
 
 def run(command: list[str], place: Path, **environment: str) -> str:
@@ -108,7 +108,7 @@ def test_javascript(place: Path) -> None:
 
 
 def test_kotlin(place: Path) -> None:
-    """Android's own classes and their native library answer on a Java machine."""
+    """Android's own classes and their native library predict on a Java machine."""
     for tool in ("javac", "java", "gcc", "bash"):
         need(tool)
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):

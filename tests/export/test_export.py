@@ -31,7 +31,7 @@ VARIANTS = ["onnx-fp16", "onnx-fp32", "onnx-int8", "tflite-dynamic", "tflite-fp1
 Exported = tuple[Path, ExportOutcome]
 
 
-def test_bundle_is_complete_and_its_sums_are_right(exported: Exported) -> None:
+def test_bundle_is_complete_and_its_checksums_are_right(exported: Exported) -> None:
     bundle, _ = exported
     manifest = read_manifest(bundle)
     verify_files(bundle, manifest)
@@ -67,7 +67,7 @@ def test_onnx_files_say_classes_and_preprocessing(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("variant_name", VARIANTS)
-def test_every_variant_answers_with_the_declared_border(exported: Exported, variant_name: str) -> None:
+def test_every_variant_has_the_declared_inputs_and_outputs(exported: Exported, variant_name: str) -> None:
     from edge_runtime.engines import backend
 
     bundle, _ = exported
@@ -103,7 +103,7 @@ def test_onnx_graphs_can_be_written_for_one_image(checkpoint: Path, tmp_path: Pa
         assert all(shape[0] == 1 and all(isinstance(side, int) for side in shape) for shape in shapes), role
 
 
-def test_parity_of_fp32_is_exact_and_of_int8_within_the_bars(exported: Exported) -> None:
+def test_parity_of_fp32_is_exact_and_of_int8_within_tolerance(exported: Exported) -> None:
     _, outcome = exported
     parity = outcome.manifest.measured.parity
     assert len(parity) == 2 * len(VARIANTS)
@@ -200,7 +200,7 @@ def test_graphs_hold_nothing_to_remove(exported: Exported) -> None:
         assert not any(node.metadata_props or node.doc_string for node in model.graph.node), path.name
 
 
-def test_tflite_borders_are_what_browsers_accept(exported: Exported) -> None:
+def test_tflite_inputs_and_outputs_are_what_browsers_accept(exported: Exported) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     bundle, _ = exported
@@ -240,8 +240,8 @@ def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Pa
     assert convert_tflite(graphs["head"]) == convert_tflite(graphs["head"])
 
 
-def test_no_graph_turns_a_map_around(exported: Exported) -> None:
-    """TFLite is channels last from the image to the pooling; ONNX turns the image, once."""
+def test_no_graph_transposes_a_feature_map(exported: Exported) -> None:
+    """TFLite is channels last from the image to the pooling; ONNX transposes the image, once."""
     counts = node_counts(exported[0], read_manifest(exported[0]).graphs)
     for file, operators in counts.items():
         if file.endswith(".tflite"):

@@ -1,4 +1,4 @@
-"""A compact bundle answers as the whole one does, with fewer files."""
+"""A compact bundle predicts what the whole one does, with fewer files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
 
 
-def test_compact_bundle_answers_alike(bundle: Path, tiny_bundle: Path) -> None:
+def test_compact_bundle_predicts_the_same(bundle: Path, tiny_bundle: Path) -> None:
     compacted = compact_bundle(bundle, read_manifest(bundle))
     write_manifest(bundle, compacted)
     verify_files(bundle, compacted)
@@ -31,8 +31,8 @@ def test_compact_bundle_answers_alike(bundle: Path, tiny_bundle: Path) -> None:
     }
     for engine in ("onnx", "tflite"):
         with Classifier.load(bundle, engine=engine) as small, Classifier.load(tiny_bundle, engine=engine) as whole:
-            answers = [classifier.predict(blob_image(), explain=True) for classifier in (small, whole)]
-            assert answers[0].probabilities == answers[1].probabilities
+            predictions = [classifier.predict(blob_image(), explain=True) for classifier in (small, whole)]
+            assert predictions[0].probabilities == predictions[1].probabilities
 
 
 def test_nothing_to_keep(bundle: Path) -> None:

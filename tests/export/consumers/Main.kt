@@ -1,7 +1,7 @@
 import android.graphics.Bitmap
 import java.io.File
 
-/** Calls the function in docs/export.md with the bytes of image.rgb and prints its answer. */
+/** Calls the function in docs/how-to/use-the-model-files.md with the bytes of image.rgb and prints what it returns. */
 fun main() {
     val bytes = File("image.rgb").readBytes()
     val colours = IntArray(224 * 224) { pixel ->

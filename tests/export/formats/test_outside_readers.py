@@ -54,7 +54,7 @@ def test_onnx_and_onnxruntime_see_the_properties(onnx_file: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_openvino_sees_the_properties_and_answers_alike(onnx_file: Path, tflite_file: Path) -> None:
+def test_openvino_sees_the_properties_and_predicts_the_same(onnx_file: Path, tflite_file: Path) -> None:
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)

@@ -14,14 +14,14 @@ from export.roles.split_model import split_model
 from train.model.architectures import build_model
 
 
-def answer(graph: bytes, image_hwc: np.ndarray, patient: np.ndarray) -> np.ndarray:
+def predict(graph: bytes, image_hwc: np.ndarray, patient: np.ndarray) -> np.ndarray:
     interpreter = Interpreter(model_content=graph, num_threads=1)
     run = interpreter.get_signature_runner()
     assert run.get_input_details()["metadata"]["dtype"] == np.float32
     return run(image_nhwc=image_hwc[np.newaxis], metadata=patient[np.newaxis])["probabilities"][0]
 
 
-def test_int8_answers_with_a_patient_as_float_does() -> None:
+def test_int8_takes_a_patient_as_float_does() -> None:
     torch.manual_seed(0)
     model = build_model("resnet18", metadata_size=5).eval()
     torch.nn.init.normal_(model.head.metadata_evidence[2].weight, std=1.0)
@@ -34,6 +34,6 @@ def test_int8_answers_with_a_patient_as_float_does() -> None:
     quantised = quantise_int8(whole, ranges, float_scopes)
     unknown, known = np.zeros(5, np.float32), np.array([1, 0.8, 1, 0, 1], np.float32)
     for patient in (unknown, known):
-        expected = answer(whole, images[0], patient)
-        np.testing.assert_allclose(answer(quantised, images[0], patient), expected, atol=0.05)
-    assert np.abs(answer(quantised, images[0], unknown) - answer(quantised, images[0], known)).max() > 0.05
+        expected = predict(whole, images[0], patient)
+        np.testing.assert_allclose(predict(quantised, images[0], patient), expected, atol=0.05)
+    assert np.abs(predict(quantised, images[0], unknown) - predict(quantised, images[0], known)).max() > 0.05

@@ -1,4 +1,4 @@
-"""Equalised backbones answer the same, and their channels are of like size."""
+"""Equalised backbones compute the same, and their channels are of like size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TwoConvolutions(nn.Module):
             self.features[1].weight.copy_(torch.logspace(-2, 2, 6))
 
 
-def test_answers_stay_and_channels_become_alike() -> None:
+def test_outputs_stay_and_channels_become_alike() -> None:
     torch.manual_seed(0)
     model = TwoConvolutions().eval()
     image = torch.randn(2, 3, 16, 16)

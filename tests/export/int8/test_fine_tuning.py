@@ -1,4 +1,4 @@
-"""Fine-tuning for int8: the tuned weights answer like the float network when rounded, better than the plain ones."""
+"""Fine-tuning for int8: rounded, the tuned weights are closer to the float network than the plain ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rounded_difference(features: nn.Module, target: torch.Tensor, images: np.nda
         return float((rounded(normalise(torch.from_numpy(images))) - target).square().mean())
 
 
-def test_tuned_weights_answer_better_when_rounded(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuned_weights_are_closer_when_rounded(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = SmallModel().eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Which weights the int8 files are made from: plain, equalised or fine-tuned, whichever answers closest."""
+"""Which weights the int8 files are made from: as trained, equalised or fine-tuned, whichever come closest."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from export.int8.activation_ranges import choose_ranges
 from export.int8.layer_inputs import record_layer_inputs
 from export.int8.weight_rounding import round_layers
 from export.parity.check import map_correlation
-from export.roles.split_model import ExplainLinearGraph, RoleGraph, split_model
+from export.roles.explain import ExplainLinearGraph
+from export.roles.split_model import RoleGraph, split_model
 from tests.conftest import blob_image
 from tests.export.conftest import fitted_model
 from train.model.architectures import normalise

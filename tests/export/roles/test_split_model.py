@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from edge_runtime.bundle.classes import CLASS_CODES
+from export.roles.explain import ExplainLinearGraph, explain_module
 from export.roles.folding import fold_for_inference
-from export.roles.split_model import ExplainLinearGraph, explain_module, split_model
+from export.roles.split_model import split_model
 from train.model.architectures import ARCHITECTURES, LesionModel, build_model, normalise
 from train.model.gradcam import feature_grad_cam
 
