@@ -45,8 +45,9 @@ class OneLineParser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Write help or an error; argparse's own method ignores an output that is full or closed."""
-        if message:
-            (file or sys.stderr).write(message)
+        target = file or sys.stderr
+        if message and target is not None:
+            target.write(message)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,10 @@ def test_a_full_output_is_one_line_and_a_status(command: str, image_folder: Path
     assert re.fullmatch(expected, finished.stderr)
 
 
+def test_wrong_usage_has_its_status_where_no_stream_is_open() -> None:
+    assert run("predict", redirect=">&- 2>&- <&-").returncode == 2
+
+
 def test_a_closed_output_is_one_line_and_a_status(image_folder: Path) -> None:
     finished = run("predict", image_folder, *FLAGS, "--json", redirect=">&-")
     expected = b"error: standard output: expected an open stream, found a closed one\n"
