@@ -86,9 +86,9 @@ with Classifier.load("models/demo", engine="auto", replicas=2) as classifier:
     assert_type(prediction.confidence, float)
     assert_type(prediction.probabilities, dict[str, float])
     assert_type(classifier.predict_batch([b"", b""]), list[Prediction])
-    for source, prediction in classifier.predict_many(["a.jpg"], batch=4):
-        if not isinstance(prediction, DermedgeError):
-            assert_type(prediction, Prediction)
+    for source, result in classifier.predict_many(["a.jpg"], batch=4):
+        if not isinstance(result, DermedgeError):
+            assert_type(result, Prediction)
 """
 
 
