@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import random
@@ -153,6 +154,18 @@ def _wrong_type(dice: Dice, images: Images) -> HostileRequest:
     return HostileRequest("wrong Content-Type", form_body(images["JPEG"]), dice.choice(kinds))
 
 
+def _broken_json(dice: Dice, images: Images) -> HostileRequest:
+    text = base64.b64encode(images[dice.choice(FORMATS)])
+    bodies = (
+        b"[" * 50_000,
+        b'{"image": "' + text[: dice.randrange(len(text))],
+        b'{"image": "' + bytes([dice.randrange(128, 256)]) + text + b'"}',
+        b'{"image": ' + b"9" * 400 + b"}",
+        b'{"image": ["", {}, null]}',
+    )
+    return HostileRequest("broken JSON", dice.choice(bodies), "application/json")
+
+
 def _broken_form(dice: Dice, images: Images) -> HostileRequest:
     body = form_body(images["JPEG"])
     if dice.random() < 0.5:
@@ -179,5 +192,5 @@ def _odd_options(dice: Dice, images: Images) -> HostileRequest:
 
 _MAKERS: tuple[Callable[[Dice, Images], HostileRequest], ...] = (
     _truncated, _flipped, _flipped_header, _spliced, _polyglot, _markup, _pixel_bomb, _noise, _wrong_type, _broken_form,
-    _odd_names, _odd_options, _truncated, _flipped, _flipped_header, _text_bomb, _empty, _flipped, _many_parts,
+    _broken_json,    _odd_names, _odd_options, _truncated, _flipped, _flipped_header, _text_bomb, _empty, _flipped, _many_parts,
 )  # fmt: skip

@@ -13,7 +13,6 @@ from webapp.problems import register_error_handlers
 from webapp.protection.access_log import init_access_log
 from webapp.protection.rate_limit import init_rate_limit
 from webapp.protection.security import init_security
-from webapp.requests.uploads import InMemoryRequest
 from webapp.routes import api, assets, documents, health, model_api, page
 from webapp.routes.assets import init_assets
 from webapp.state import EXTENSION, ServerState
@@ -26,7 +25,6 @@ def create_app(configuration: WebConfiguration | None = None) -> Flask:
     """
     configuration = configuration or WebConfiguration()
     app = Flask("webapp", static_folder=None)
-    app.request_class = InMemoryRequest
     app.json.sort_keys = False  # type: ignore[attr-defined]  # probabilities stay in class order
     app.config["MAX_CONTENT_LENGTH"] = configuration.max_upload_bytes
     if configuration.allowed_hosts:

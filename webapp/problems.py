@@ -65,7 +65,7 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
         limit = app.config["MAX_CONTENT_LENGTH"] / 1024 / 1024
-        return problem_response(413, f"expected a request of at most {limit:.3g} MiB with few form fields, found more")
+        return problem_response(413, f"expected a request of at most {limit:.3g} MiB, found a larger one")
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:

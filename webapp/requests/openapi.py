@@ -25,7 +25,7 @@ class Operation:
     """What the document says about one route beyond its path and method.
 
     ``responses`` maps a status to a struct (JSON), or to a media type; ``form`` is a struct of optional fields;
-    ``images`` is how many files the field ``image`` may hold; ``refusals`` are statuses with a problem document.
+    ``images`` is how many images the request may hold; ``refusals`` are statuses with a problem document.
     """
 
     summary: str
@@ -103,7 +103,7 @@ def _operation_object(
             for name, text in operation.path_parameters.items()
         ]
     if operation.images:
-        described["requestBody"] = _form_body(operation, components)
+        described["requestBody"] = _request_body(operation, components)
     described["responses"] = {
         **{str(status): _response(status, response, by_struct) for status, response in operation.responses.items()},
         **{
@@ -124,11 +124,23 @@ def _response(status: int, response: type[msgspec.Struct] | str, by_struct: dict
     return {"description": description, "content": {"application/json": {"schema": by_struct[response]}}}
 
 
-def _form_body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
-    """Describe the multipart form: the image or images, and the optional fields of the struct."""
-    image: dict[str, Any] = {"type": "string", "format": "binary"}
-    if operation.images > 1:
-        image = {"type": "array", "items": image, "minItems": 1, "maxItems": operation.images}
+def _request_body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
+    """Describe the three ways to send images: a form or a JSON object with the optional fields, or the image alone."""
     fields = components[operation.form.__name__]["properties"] if operation.form else {}
-    schema = {"type": "object", "required": ["image"], "properties": {"image": image, **fields}}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+    def fields_and_image(description: str, image: dict[str, Any]) -> dict[str, Any]:
+        if operation.images > 1:
+            image = {"type": "array", "items": image, "minItems": 1, "maxItems": operation.images}
+        properties = {"image": {**image, "description": description}, **fields}
+        return {"schema": {"type": "object", "required": ["image"], "properties": properties}}
+
+    alone = {"schema": {"type": "string", "format": "binary", "description": "The bytes of one image file."}}
+    base64 = {"type": "string", "contentEncoding": "base64"}
+    content = {
+        "multipart/form-data": fields_and_image("The bytes of the image file.", {"type": "string", "format": "binary"}),
+        "application/json": fields_and_image("The image file in base64, or as a data URL.", base64),
+        "image/*": alone,
+        "application/octet-stream": alone,
+    }
+    text = "Optional fields may also stand in the query string, which is where they go beside an image alone."
+    return {"required": True, "description": text, "content": content}

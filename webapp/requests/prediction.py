@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 import msgspec
-from flask import Request
 from PIL import Image
 
 from edge_runtime.imaging.overlay import encode_png, render_overlay
@@ -18,11 +17,11 @@ from webapp.requests.uploads import Upload
 from webapp.state import ServerState
 
 
-def read_options(request: Request) -> PredictOptions:
-    """Parse the optional fields of form and query string; empty ones are absent. Raises :class:`RefusalError` (400)."""
-    fields = {name: value for name, value in request.values.items() if value != ""}
+def parse_options(fields: dict[str, str]) -> PredictOptions:
+    """Parse the optional fields of a request; empty ones are absent. Raises :class:`RefusalError` (400)."""
+    given = {name: value for name, value in fields.items() if value != ""}
     try:
-        return msgspec.convert(fields, PredictOptions, strict=False)
+        return msgspec.convert(given, PredictOptions, strict=False)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         raise RefusalError(400, f"field '{place.rstrip('`') or 'form'}': {message[:1].lower()}{message[1:]}") from None

@@ -9,9 +9,9 @@ from edge_runtime.errors import ImageError
 from webapp.problems import without_source
 from webapp.protection.rate_limit import spend
 from webapp.requests.openapi import Operation, describe
-from webapp.requests.prediction import overlay_png, predict_upload, prediction_json, read_options
+from webapp.requests.prediction import overlay_png, parse_options, predict_upload, prediction_json
 from webapp.requests.schemas import BatchResponse, PredictionResponse, PredictOptions
-from webapp.requests.uploads import MAX_BATCH, read_uploads
+from webapp.requests.uploads import MAX_BATCH, read_submission
 from webapp.state import server_state
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -24,11 +24,12 @@ _REFUSALS = (400, 401, 408, 411, 413, 415, 422, 429, 503)
     Operation("Classify one image.", {200: PredictionResponse}, refusals=_REFUSALS, form=PredictOptions, images=1)
 )
 def predict() -> Response:
-    """Classify the image in the form field ``image``."""
+    """Classify the image of the request."""
     state = server_state()
     spend(1)
-    (upload,) = read_uploads(request, at_most=1)
-    options = read_options(request)
+    submission = read_submission(request, at_most=1)
+    (upload,) = submission.uploads
+    options = parse_options(submission.fields)
     return jsonify(prediction_json(predict_upload(state, upload, options), upload.name, options))
 
 
@@ -43,13 +44,13 @@ def predict() -> Response:
     )
 )
 def predict_batch() -> Response:
-    """Classify each image in the form field ``image``; an unusable one does not stop the others."""
+    """Classify each image of the request; an unusable one does not stop the others."""
     state = server_state()
-    uploads = read_uploads(request, at_most=MAX_BATCH)
-    spend(len(uploads))
-    options = read_options(request)
+    submission = read_submission(request, at_most=MAX_BATCH)
+    spend(len(submission.uploads))
+    options = parse_options(submission.fields)
     results = []
-    for upload in uploads:
+    for upload in submission.uploads:
         try:
             results.append(prediction_json(predict_upload(state, upload, options), upload.name, options))
         except ImageError as error:
@@ -71,8 +72,9 @@ def explain() -> Response:
     """Return the overlay as a PNG; headers name the predicted and the explained class."""
     state = server_state()
     spend(1)
-    (upload,) = read_uploads(request, at_most=1)
-    options = read_options(request)
+    submission = read_submission(request, at_most=1)
+    (upload,) = submission.uploads
+    options = parse_options(submission.fields)
     if options.explain == "0":
         options = msgspec.structs.replace(options, explain="1")
     prediction = predict_upload(state, upload, options)

@@ -16,7 +16,6 @@ from tests.webapp.conftest import configuration, form
 from webapp import create_app
 from webapp.inference.prediction_queue import PredictionGate
 from webapp.problems import RefusalError
-from webapp.requests.uploads import InMemoryRequest
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/model", "/nothing", "/api/v1/docs"])
@@ -99,17 +98,6 @@ def test_forwarded_addresses_count_only_behind_a_trusted_proxy(jpeg: bytes) -> N
     assert [spend(direct, "192.0.2.1"), spend(direct, "192.0.2.2")] == [200, 429]
     proxied = create_app(configuration(requests_per_minute=1, trusted_proxies=1)).test_client()
     assert [spend(proxied, "192.0.2.1"), spend(proxied, "192.0.2.2"), spend(proxied, "192.0.2.1")] == [200, 200, 429]
-
-
-def test_uploads_stay_in_memory(app) -> None:
-    big = b"x" * 3_000_000
-    body = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n' + big + b"\r\n--edge--\r\n"
-    with app.test_request_context("/", method="POST", data=body, content_type="multipart/form-data; boundary=edge"):
-        from flask import request
-
-        assert isinstance(request, InMemoryRequest)
-        stream = request.files["image"].stream
-        assert type(stream).__name__ == "BytesIO"
 
 
 def test_gate_refuses_at_once_beyond_the_queue() -> None:
