@@ -192,5 +192,6 @@ def _odd_options(dice: Dice, images: Images) -> HostileRequest:
 
 _MAKERS: tuple[Callable[[Dice, Images], HostileRequest], ...] = (
     _truncated, _flipped, _flipped_header, _spliced, _polyglot, _markup, _pixel_bomb, _noise, _wrong_type, _broken_form,
-    _broken_json,    _odd_names, _odd_options, _truncated, _flipped, _flipped_header, _text_bomb, _empty, _flipped, _many_parts,
+    _broken_json, _odd_names, _odd_options,
+    _truncated, _flipped, _flipped_header, _text_bomb, _empty, _flipped, _many_parts,
 )  # fmt: skip

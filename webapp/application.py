@@ -13,6 +13,7 @@ from webapp.problems import register_error_handlers
 from webapp.protection.access_log import init_access_log
 from webapp.protection.rate_limit import init_rate_limit
 from webapp.protection.security import init_security
+from webapp.protection.url_prefix import UrlPrefix
 from webapp.routes import api, assets, documents, health, model_api, page
 from webapp.routes.assets import init_assets
 from webapp.state import EXTENSION, ServerState
@@ -29,9 +30,10 @@ def create_app(configuration: WebConfiguration | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = configuration.max_upload_bytes
     if configuration.allowed_hosts:
         app.config["TRUSTED_HOSTS"] = list(configuration.allowed_hosts)
+    app.wsgi_app = UrlPrefix(app.wsgi_app, configuration.url_prefix)  # type: ignore[method-assign]
     if configuration.trusted_proxies:
         hops = configuration.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = ServerState(
         configuration=configuration,
         engines=Engines(configuration),

@@ -53,6 +53,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         int, Meta(ge=0, description="number of reverse proxies in front whose X-Forwarded-* headers are trusted")
     ] = 0
+    url_prefix: Annotated[
+        str,
+        Meta(
+            description="path under which a proxy shows this server, like /skin, when it sends no X-Forwarded-Prefix",
+            extra={"metavar": "PATH"},
+        ),
+    ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...],
         Meta(

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
-from flask import Flask
+from flask import Flask, request
 
 from edge_runtime import __version__
 from webapp.problems import MEDIA_TYPE, ProblemDocument
@@ -83,6 +83,7 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
             "description": "Classifies dermoscopic images into seven diagnoses. Research software, not a medical "
             "device. Images are held in memory for the request and never stored.",
         },
+        "servers": [{"url": f"{request.script_root}/"}],
         "paths": paths,
         "components": {"schemas": components},
     }

@@ -20,6 +20,10 @@ _PAGE_FOLDERS = (STATIC, STATIC.parent / "templates", STATIC.parent / "texts")
 _HASHED_WHOLE = 1_000_000
 _YEAR = 365 * 24 * 3600
 _EXTENSION = "dermedge_assets_version"
+
+MARK = "X-Dermedge"
+"""Header of every response, with the page's version: scripts tell by it what a network answered in our place."""
+
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
 
 
@@ -35,15 +39,23 @@ def assets_version() -> str:
 
 
 def init_assets(app: Flask) -> None:
-    """Fix the version for the life of the application and give templates the address of the assets."""
+    """Fix the version for the life of the application, mark all responses with it, and tell templates addresses."""
     version = assets_version()
     app.extensions[_EXTENSION] = version
-    app.jinja_env.globals["assets"] = f"/assets/{version}"
+
+    @app.context_processor
+    def _addresses() -> dict[str, str]:
+        return {"root": request.script_root, "assets": assets_address()}
+
+    @app.after_request
+    def _mark(response: Response) -> Response:
+        response.headers[MARK] = version
+        return response
 
 
 def assets_address() -> str:
-    """Return the current prefix, like ``/assets/0123456789ab``."""
-    return f"/assets/{current_app.extensions[_EXTENSION]}"
+    """Return the current prefix, like ``/assets/0123456789ab``, below the one that the server is served under."""
+    return f"{request.script_root}/assets/{current_app.extensions[_EXTENSION]}"
 
 
 def runs_on_device() -> bool:
@@ -71,8 +83,9 @@ def asset(version: str, file: str) -> Response:
 @blueprint.get("/service-worker.js")
 def service_worker() -> Response:
     """The service worker, at the root because it may only serve what lies beneath its own address."""
-    files = ["/", *(f"{assets_address()}/{path.relative_to(STATIC)}" for path in _shell_files())]
-    script = render_template("service-worker.js", version=current_app.extensions[_EXTENSION], files=files)
+    files = [f"{request.script_root}/", *(f"{assets_address()}/{path.relative_to(STATIC)}" for path in _shell_files())]
+    version = current_app.extensions[_EXTENSION]
+    script = render_template("service-worker.js", version=version, mark=MARK, files=files)
     response = Response(script, content_type="text/javascript; charset=utf-8")
     response.cache_control.no_cache = True
     return response

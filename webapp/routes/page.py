@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
 
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
@@ -36,6 +36,7 @@ def index() -> str:
     boot = {
         "model": {**model, "measured": None},
         "texts": TEXTS,
+        "root": request.script_root,
         "variant_names": variant_names,
         "device": device_setup(state.engines.manifest),
         "heat": {"stops": COLOUR_STOPS.tolist()},

@@ -2,6 +2,7 @@
 
 const boot = JSON.parse(document.getElementById("boot").textContent);
 
+export const root = boot.root; // the prefix that a proxy shows this server under, often none
 export const model = boot.model;
 export const texts = boot.texts;
 export const heat = boot.heat;

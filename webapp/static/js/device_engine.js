@@ -1,6 +1,6 @@
 // The model on this device: starts the worker, hands it the bundle's graphs, and speaks like the server's engine.
 
-import { classNames, device, model, texts } from "./boot.js";
+import { classNames, device, model, root, texts } from "./boot.js";
 import { PredictionError, authorization } from "./server_engine.js";
 
 const PATIENCE = 5000; // milliseconds
@@ -13,11 +13,11 @@ const waiting = new Map();
 /** Why this page cannot run the model itself, or null. */
 export function obstacle() {
   if (!device) return texts.options.device_missing;
-  if (!globalThis.isSecureContext || !globalThis.caches) return texts.options.device_insecure;
+  if (!globalThis.isSecureContext) return texts.options.device_insecure;
   return null;
 }
 
-/** Load the model into this device, once; later calls wait for the same load. */
+/** Load the model onto this device, once; later calls wait for the same load. Tells whether the browser {kept} it. */
 export function load() {
   loading ??= start().catch((error) => {
     loading = null;
@@ -42,7 +42,8 @@ async function start() {
     loading = null;
   });
   const files = Object.fromEntries(Object.entries(device.files).map(([role, file]) => [role, model.files.find((each) => each.file === file)]));
-  await ask("load", {
+  return ask("load", {
+    root,
     runtime: device.runtime,
     files,
     headers: authorization(),

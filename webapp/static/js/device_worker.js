@@ -7,46 +7,61 @@ import { loadImage } from "./image_pixels.js";
 let graphs = null;
 let setup = null;
 
-/** Fetch a graph once, keep it, and return it only if it has the manifest's checksum. */
-async function verifiedFile({ url, sha256 }, headers) {
-  const cache = await caches.open("dermedge-models");
-  let response = await cache.match(url);
-  const cached = Boolean(response);
-  if (!cached) {
-    response = await fetch(url, { headers });
-    if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
-  }
+/** Fetch a graph once, keep it if the browser lets us, and return it only if it has the manifest's checksum. */
+async function verifiedFile(cache, { url, sha256 }, headers) {
+  const stored = await cache?.match(url).catch(() => undefined);
+  const storedData = await stored?.arrayBuffer();
+  if (storedData && (await checksum(storedData)) === sha256) return { data: new Uint8Array(storedData), kept: true };
+  const data = (await fetched(url, sha256, { headers })) ?? (await fetched(url, sha256, { headers, cache: "reload" }));
+  if (!data) throw new Error(`${url}: the network sent something else than the model`);
+  const kept = cache ? await cache.put(url, new Response(data)).then(() => true, () => false) : false;
+  return { data: new Uint8Array(data), kept };
+}
+
+/** What an address returns, or null if it does not have the checksum. */
+async function fetched(url, sha256, options) {
+  const response = await fetch(url, options);
+  if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
   const data = await response.arrayBuffer();
+  return (await checksum(data)) === sha256 ? data : null;
+}
+
+async function checksum(data) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
-  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (found !== sha256) {
-    await cache.delete(url);
-    if (cached) return verifiedFile({ url, sha256 }, headers);
-    throw new Error(`${url}: expected SHA-256 ${sha256}, found ${found}`);
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The browser's cache for models, or null where there is none: private windows, storage switched off. */
+async function openCache(root) {
+  try {
+    return await caches.open(`dermedge-models${root}`);
+  } catch {
+    return null;
   }
-  if (!cached) await cache.put(url, new Response(data));
-  return new Uint8Array(data);
 }
 
 /** Forget graphs of other models, so that the browser's storage does not fill up. */
-async function forgetOthers(files) {
+async function forgetOthers(cache, files) {
   const wanted = new Set(files.map(({ url }) => new URL(url, location.href).href));
-  const cache = await caches.open("dermedge-models");
-  for (const request of await cache.keys()) if (!wanted.has(request.url)) await cache.delete(request);
+  for (const request of (await cache?.keys().catch(() => [])) ?? []) {
+    if (!wanted.has(request.url)) await cache.delete(request).catch(() => false);
+  }
 }
 
-async function load({ runtime, files, headers, ...rest }) {
+async function load({ root, runtime, files, headers, ...rest }) {
   const roles = ["features", "head", "explain"];
-  const data = await Promise.all(roles.map((role) => verifiedFile(files[role], headers)));
+  const cache = await openCache(root);
+  const loaded = await Promise.all(roles.map((role) => verifiedFile(cache, files[role], headers)));
   globalThis.Module = { print: console.debug, printErr: console.debug }; // the runtime logs progress, not errors
   await loadLiteRt(runtime);
   graphs = {};
-  for (const [index, role] of roles.entries()) graphs[role] = await loadAndCompile(data[index], { accelerator: "wasm" });
+  for (const [index, role] of roles.entries()) graphs[role] = await loadAndCompile(loaded[index].data, { accelerator: "wasm" });
   const jpegDecoder = await WebAssembly.compileStreaming(fetch(`${runtime}jpeg-turbo.wasm`));
   setup = { ...rest, jpegDecoder };
-  await forgetOthers(roles.map((role) => files[role]));
+  await forgetOthers(cache, roles.map((role) => files[role]));
   const size = setup.size;
   await run(graphs.features, { image_nhwc: new Tensor(new Uint8Array(size * size * 3), [1, size, size, 3]) }); // warm up
+  return { kept: loaded.every(({ kept }) => kept) };
 }
 
 async function run(graph, inputs) {

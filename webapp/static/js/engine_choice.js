@@ -1,6 +1,6 @@
 // Where the model runs and with which settings: what the options say, and what the network allows.
 
-import { byId, format, texts } from "./boot.js";
+import { byId, format, root, texts } from "./boot.js";
 import * as onDevice from "./device_engine.js";
 import * as server from "./server_engine.js";
 
@@ -26,7 +26,7 @@ async function withFallback(file, options) {
   try {
     return await server.predict(file, options);
   } catch (error) {
-    if (error.message !== texts.errors.network || !deviceReady) throw error;
+    if (!(error instanceof server.UnreachableError) || !deviceReady) throw error;
     say(texts.options.device_offline);
     return onDevice.predict(file, options);
   }
@@ -42,9 +42,9 @@ async function prepare() {
   if (deviceReady) return;
   say(texts.options.device_loading);
   try {
-    await onDevice.load();
+    const { kept } = await onDevice.load();
     deviceReady = true;
-    say(texts.options.device_ready);
+    say(kept ? texts.options.device_ready : texts.options.device_ready_visit);
   } catch (error) {
     say(format(texts.options.device_failed, { reason: error.message }));
     throw error;
@@ -88,7 +88,10 @@ export function listenForEngine(onChange) {
       onChange();
     });
   }
-  addEventListener("online", () => { serverReachable = true; });
+  addEventListener("online", () => {
+    serverReachable = true;
+    if (!deviceReady) prepareWhenIdle();
+  });
   addEventListener("offline", () => {
     serverReachable = false;
     if (deviceReady) say(texts.options.device_offline);
@@ -99,5 +102,5 @@ export function listenForEngine(onChange) {
 
 /** Keep the page itself for the time without a network. */
 export function installServiceWorker() {
-  navigator.serviceWorker?.register("/service-worker.js").catch(() => { /* the page works without it */ });
+  navigator.serviceWorker?.register(`${root}/service-worker.js`).catch(() => { /* the page works without it */ });
 }

@@ -30,9 +30,10 @@ export function listenForImages(onFiles) {
   listenForDrops(onFiles);
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.addEventListener("click", async () => {
-      const response = await fetch(button.dataset.sample);
       const name = button.dataset.sample.split("/").pop();
-      onFiles([new File([await response.blob()], name, { type: "image/jpeg" })]);
+      const blob = await fetch(button.dataset.sample).then((response) => response.blob()).catch(() => null);
+      const isImage = blob?.type === "image/jpeg"; // not so when a network answers in the server's place
+      onFiles([new File(isImage ? [blob] : [], name, { type: "image/jpeg" })], isImage ? null : texts.errors.network);
     });
   }
 }

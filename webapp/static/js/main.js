@@ -14,8 +14,8 @@ let current = null;
 let counter = 0;
 let working = Promise.resolve();
 
-function newImage(file) {
-  return { id: ++counter, file, name: file.name || "image", url: URL.createObjectURL(file), maps: {}, selected: null, prediction: null, error: objection(file) };
+function newImage(file, error) {
+  return { id: ++counter, file, name: file.name || "image", url: URL.createObjectURL(file), maps: {}, selected: null, prediction: null, error };
 }
 
 function refresh() {
@@ -38,13 +38,22 @@ function remove(image) {
   else refresh();
 }
 
-function add(files) {
-  const fresh = files.map(newImage);
+/** Show files and classify them; with an error, show only that. */
+function add(files, error = null) {
+  const fresh = files.map((file) => newImage(file, error ?? objection(file)));
   if (!fresh.length) return;
   images.push(...fresh);
   select(fresh[0]);
   byId("result").scrollIntoView({ block: "nearest" });
-  for (const image of fresh) working = working.then(() => classify(image)); // one after the other: the server is shared
+  for (const image of fresh) enqueue(image);
+}
+
+/** Classify an image after those before it: the server is shared. Whatever happens to one, the next gets its turn. */
+function enqueue(image) {
+  working = working.then(() => classify(image)).catch((error) => {
+    Object.assign(image, { prediction: null, error: format(texts.errors.unexpected, { reason: error.message }) });
+    refresh();
+  });
 }
 
 async function classify(image) {
@@ -104,8 +113,7 @@ function askAgain() {
   Object.assign(current, { prediction: null, error: null, maps: {} });
   hideComparison();
   refresh();
-  const image = current;
-  working = working.then(() => classify(image));
+  enqueue(current);
 }
 
 byId("bars").addEventListener("click", (event) => {
