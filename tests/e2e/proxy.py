@@ -22,7 +22,7 @@ class Foreign:
 
 
 Intercept = Callable[[str, str], Foreign | None]
-"""From method and path to what is answered in the server's place, ``None`` to pass the request on."""
+"""From method and path to what is sent in the server's place, ``None`` to pass the request on."""
 
 
 class ReverseProxy(ThreadingHTTPServer):

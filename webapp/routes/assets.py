@@ -22,7 +22,7 @@ _YEAR = 365 * 24 * 3600
 _EXTENSION = "dermedge_assets_version"
 
 MARK = "X-Dermedge"
-"""Header of every response, with the page's version: scripts tell by it what a network answered in our place."""
+"""Header of every response, with the page's version: scripts tell by it responses that a network sent in our place."""
 
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
 
