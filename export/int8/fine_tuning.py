@@ -138,7 +138,7 @@ def _observe(student: fx.GraphModule, images: NDArray[np.uint8]) -> None:
 
 
 def _rotated_or_flipped(images: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return [N,S,S,3] turned by quarters and mirrored at random; a lesion has no upper side."""
+    """Return [N,S,S,3] randomly rotated by 90° steps and flipped; a lesion has no upright orientation."""
     turned = np.rot90(images, int(generator.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(turned[:, :, ::-1] if generator.integers(2) else turned)
 

@@ -21,7 +21,7 @@ DEMO_STANDARD_ERRORS = 3.0
 
 @dataclass(frozen=True)
 class Gate:
-    """The tolerances that graphs are held to, and the reference predictions and truth int64 [N] they are held against.
+    """The tolerances of the graphs, and the reference predictions and truth int64 [N] that they are compared with.
 
     A demo's validation subset is so small that a graph just within a tolerance would miss it by chance, so for a
     ``demo`` every tolerance on a fraction of images is widened by three standard errors of that fraction.
