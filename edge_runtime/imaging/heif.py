@@ -1,6 +1,6 @@
 """HEIC and AVIF files: metadata hidden from the decoder, and the image's data checked. ISO/IEC 14496-12 and 23008-12.
 
-Rotation and mirroring are properties of the image in these files; EXIF's orientation does not count.
+Rotation and flips are properties of the image in these files; EXIF's orientation does not count.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_a_profile_in_many_segments_of_a_jpeg() -> None:
     assert differences(load_image_hwc(data), load_image_hwc(IMAGE)).mean() < 1.5
 
 
-def test_grey_and_cmyk_profiles() -> None:
+def test_grey_profiles_and_profiles_for_other_channels() -> None:
     grey = np.arange(256, dtype=np.uint8)[None, :].repeat(256, axis=0)
     body = struct.pack(">4sIII", b"curv", 0, 1, 256)[:12] + struct.pack(">H", 256)  # gamma 1.0
     header = struct.pack(
@@ -150,7 +150,7 @@ def test_what_counts_as_srgb() -> None:
         assert not is_srgb(profile(other))
 
 
-def test_an_srgb_profile_does_not_load_the_colour_engine(tmp_path: object) -> None:
+def test_an_srgb_profile_does_not_load_the_colour_engine() -> None:
     code = (
         "import sys, io; from edge_runtime.imaging.preprocessing import load_image_hwc;"
         "load_image_hwc(sys.stdin.buffer.read()); print('PIL.ImageCms' in sys.modules)"

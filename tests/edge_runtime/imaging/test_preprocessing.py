@@ -48,7 +48,7 @@ def test_resize_is_the_triangle_filter(size: tuple[int, int]) -> None:
     assert np.abs(load_image_hwc(image) - expected).max() <= 1.01  # Pillow rounds after each of two passes
 
 
-def test_a_image_of_the_right_size_passes_unchanged() -> None:
+def test_an_image_of_the_right_size_passes_unchanged() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     np.testing.assert_array_equal(load_image_hwc(pixels), pixels)
     np.testing.assert_array_equal(load_image_hwc(encoded(Image.fromarray(pixels), "PNG")), pixels)
@@ -73,8 +73,8 @@ def test_exif_orientation_of_a_jpeg_and_through_the_scaled_decoder() -> None:
     exif[0x0112] = 6
     for size in ((320, 240), (2000, 1800)):
         upright = blob_image(*size)
-        turned = upright.transpose(Image.Transpose.ROTATE_90)
-        found = load_image_hwc(encoded(turned, exif=exif, quality=95)).astype(int)
+        stored = upright.transpose(Image.Transpose.ROTATE_90)
+        found = load_image_hwc(encoded(stored, exif=exif, quality=95)).astype(int)
         assert np.abs(found - load_image_hwc(upright)).mean() < 1.5
 
 
@@ -174,8 +174,8 @@ def test_heic() -> None:
     assert difference.mean() < 3
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = encoded(image.transpose(Image.Transpose.ROTATE_90), "HEIF", quality=95, exif=exif.tobytes())
-    assert np.abs(load_image_hwc(turned).astype(int) - load_image_hwc(image).astype(int)).mean() < 3
+    stored = encoded(image.transpose(Image.Transpose.ROTATE_90), "HEIF", quality=95, exif=exif.tobytes())
+    assert np.abs(load_image_hwc(stored).astype(int) - load_image_hwc(image).astype(int)).mean() < 3
 
 
 def test_heic_without_its_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_missing_file() -> None:
         load_image_hwc("nowhere.jpg")
 
 
-def test_not_a_image() -> None:
+def test_not_an_image() -> None:
     with pytest.raises(
         ImageError, match=r"<bytes>: expected one of JPEG, PNG, WebP, BMP, TIFF.*, found an SVG drawing"
     ):
