@@ -48,7 +48,9 @@ WORDS = [
     Word("optimistically biased", r"\bflatter(s|ing|ed)?\b"),
     Word("package", r"\b(rooms?|houses?)\b", r"\b(no|needs|finds no) room\b|\broom for\b"),
     Word(
-        "CPU", r"(?<![a-z])processors?(?![a-z])", r"platform\.processor|[Ii]mage processor|post-?processor|processor\\t"
+        "CPU",
+        r"(?<![a-z])processors?(?![a-z])",
+        r"platform\.processor|[Ii]mage processor|(post-?|context_)processor|processor\\t",
     ),
     Word("dermoscopic", r"\bdermatoscopic\b", r"multi-source dermatoscopic images"),
     Word(
@@ -68,7 +70,7 @@ WORDS = [
     Word(
         "precision",
         r"\barithmetic\b",
-        r"[Ii]nteger-? ?arithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
+        r"[Ii]nteger[- ][Aa]rithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
     ),
     Word("per batch, per call", r"\b(images?|one) a (batch|call)\b"),
     Word("compared with", r"\b(hold|holds|held) (\w+ ){0,6}against\b"),
