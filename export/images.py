@@ -19,8 +19,7 @@ from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import load_image_hwc
-from train.data.dataset import encode_records
-from train.data.records import LesionRecord
+from train.data.records import LesionRecord, encode_records
 from train.data.split import Split
 
 if TYPE_CHECKING:

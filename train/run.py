@@ -1,4 +1,4 @@
-"""One run from its configuration to its folder: prepare the data, build the learner, fit, and keep what came of it."""
+"""One run from its configuration to its folder: prepare the data, build the learner, fit, and save the results."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ trained with metadata dropout takes for "unknown".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,9 @@ class PatientMetadata:
     site: str | None = None
 
 
-def metadata_size(spec: PatientMetadataSpec) -> int:
-    """Length M of the vector that :func:`encode_patient` returns."""
-    return 2 + len(spec.sexes) + len(spec.sites)
+def metadata_size(spec: PatientMetadataSpec | None) -> int:
+    """Length M of a patient's vector; 0 for a model that takes none."""
+    return 0 if spec is None else 2 + len(spec.sexes) + len(spec.sites)
 
 
 def encode_patient(patient: PatientMetadata | None, spec: PatientMetadataSpec) -> NDArray[np.float32]:
@@ -40,16 +41,23 @@ def encode_patient(patient: PatientMetadata | None, spec: PatientMetadataSpec) -
 
     Raises :class:`DataError` for an age outside 0..130 and for a sex or site the model was not trained with.
     """
-    vector = np.zeros(metadata_size(spec), dtype=np.float32)
-    if patient is None:
-        return vector
-    if patient.age is not None:
-        if not (math.isfinite(patient.age) and 0 <= patient.age <= MAX_AGE_YEARS):
-            raise DataError(f"age: expected 0 to {MAX_AGE_YEARS:.0f} years, found {patient.age!r}")
-        vector[0], vector[1] = 1.0, patient.age / spec.age_scale_years
-    _mark(vector, 2, "sex", patient.sex, spec.sexes)
-    _mark(vector, 2 + len(spec.sexes), "site", patient.site, spec.sites)
+    vector: NDArray[np.float32] = encode_patients([patient], spec)[0]
     return vector
+
+
+def encode_patients(patients: Sequence[PatientMetadata | None], spec: PatientMetadataSpec) -> NDArray[np.float32]:
+    """Return float32 [N, M], a row as :func:`encode_patient` gives it for each patient. Raises :class:`DataError`."""
+    vectors = np.zeros((len(patients), metadata_size(spec)), dtype=np.float32)
+    for vector, patient in zip(vectors, patients, strict=True):
+        if patient is None:
+            continue
+        if patient.age is not None:
+            if not (math.isfinite(patient.age) and 0 <= patient.age <= MAX_AGE_YEARS):
+                raise DataError(f"age: expected 0 to {MAX_AGE_YEARS:.0f} years, found {patient.age!r}")
+            vector[0], vector[1] = 1.0, patient.age / spec.age_scale_years
+        _mark(vector, 2, "sex", patient.sex, spec.sexes)
+        _mark(vector, 2 + len(spec.sexes), "site", patient.site, spec.sites)
+    return vectors
 
 
 def _mark(vector: NDArray[np.float32], start: int, name: str, value: str | None, known: list[str]) -> None:

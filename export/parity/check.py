@@ -21,7 +21,7 @@ from edge_runtime.engines import backend
 from edge_runtime.machine import available_cpus
 from export.inputs import ExportInputs
 from export.parity.latency import graph_inputs, graph_runner, median_latencies, model_file
-from train.evaluation.subject import patient_of
+from train.data.records import patient_of
 from train.metrics.classification import balanced_accuracy
 from train.model.architectures import normalise
 from train.model.gradcam import feature_grad_cam

@@ -22,8 +22,7 @@ from export.parity.check import CHAIN, GraphParity, map_correlation, open_varian
 from export.parity.measurements import Measurements
 from export.report.data import most_changed
 from export.report.page import PAGE_NAME, render_page
-from train.data.records import LesionRecord
-from train.evaluation.subject import patient_of
+from train.data.records import LesionRecord, patient_of
 from train.files import write_text_atomically
 from train.report.html import data_url, encode_jpeg
 

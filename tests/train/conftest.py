@@ -24,7 +24,7 @@ def _one_thread() -> None:
 
 
 def cut_tiny_network(name: str) -> Parts:
-    """A backbone of two convolutions, so that a test waits for the loop and not for the network."""
+    """A backbone of two convolutions, so that a test waits for the loop and not for convolutions."""
     features = nn.Sequential(
         OrderedDict(
             stem=nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, bias=False), nn.BatchNorm2d(8), nn.ReLU()),

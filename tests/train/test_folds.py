@@ -94,7 +94,7 @@ def test_two_workers_validate_like_one(quick: Quick, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     for command, settings in ((module, configuration), ([*workers, "-m", "train"], two)):
         output = run_in_group([*command, *as_flags(settings)], environment, tmp_path)
-    assert output.count("epoch 1/1") == 1, "only the first worker talks"
+    assert output.count("epoch 1/1") == 1, "only the first worker writes log output"
     rows = [json.loads((tmp_path / name / "metrics.jsonl").read_text()) for name in ("one", "two")]
     for name in ("training_loss", "log_loss", "accuracy", "balanced_accuracy", "brier_score"):
         assert rows[0][name] == pytest.approx(rows[1][name], rel=2e-2, abs=2e-2), name

@@ -34,7 +34,7 @@ def weights_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def metrics_of(folder: Path) -> list[dict[str, float]]:
+def metrics(folder: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
 
@@ -94,7 +94,7 @@ def test_killed_and_resumed_is_bit_identical(
     train_run(configuration, resume=resume)
     for name in ("last.pt",):
         assert weights_hash(configuration.run_folder / name) == weights_hash(unbroken / name)
-    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)
+    assert metrics(configuration.run_folder) == metrics(unbroken)
     best, expected = (load_checkpoint(folder / "best.pt") for folder in (configuration.run_folder, unbroken))
     assert best.epoch == expected.epoch
     assert all(torch.equal(best.state_dict[name], expected.state_dict[name]) for name in expected.state_dict)
@@ -128,7 +128,7 @@ def test_stop_request_saves_and_resumes_identically(
     assert state["progress"]["step"] == 4
     train_run(configuration, resume=True)
     assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
-    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)
+    assert metrics(configuration.run_folder) == metrics(unbroken)
 
 
 def test_resume_refuses_other_data(quick: Quick, unbroken: Path) -> None:
@@ -191,7 +191,7 @@ def test_full_disk_leaves_the_last_good_checkpoint(quick: Quick, unbroken: Path,
 
         def learn(learner: object, batch: object, now: int, size: int) -> float:
             nonlocal kept
-            if now == 3:  # the state after step 2 is there; the next saving, after step 4, finds no room
+            if now == 3:  # the state after step 2 is there; the next saving, after step 4, finds no space
                 kept = (configuration.run_folder / "last.pt").read_bytes()
                 stack.enter_context(no_room_for_more_than(10_000))
             return original(learner, batch, now, size)  # type: ignore[arg-type]
@@ -205,4 +205,4 @@ def test_full_disk_leaves_the_last_good_checkpoint(quick: Quick, unbroken: Path,
     assert not list(configuration.run_folder.glob(".*.part"))
     train_run(configuration, resume=True)
     assert weights_hash(configuration.run_folder / "last.pt") == weights_hash(unbroken / "last.pt")
-    assert metrics_of(configuration.run_folder) == metrics_of(unbroken)
+    assert metrics(configuration.run_folder) == metrics(unbroken)

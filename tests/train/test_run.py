@@ -15,11 +15,12 @@ from edge_runtime.errors import CheckpointError, DataError
 from train.augmentation.batch import resize_batch
 from train.command_line import main
 from train.configuration import TrainingConfiguration
-from train.data.dataset import encode_records, hide_metadata, make_metadata_spec
+from train.data.dataset import hide_metadata, make_metadata_spec
 from train.data.folder import load_records
 from train.data.prepare import prepare_data
+from train.data.records import encode_records
 from train.data.split import read_split
-from train.learning.schedule import make_optimizer, rate_factor, set_rates, set_trainable
+from train.learning.schedule import learning_rate_factor, make_optimizer, set_learning_rates, set_trainable
 from train.model.architectures import build_model
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 from train.run import train_run
@@ -149,7 +150,7 @@ def test_new_layers_get_their_own_rate(name: str) -> None:
     assert rates[id(model.features.body[0].weight)] == 1.0
     decays = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
     assert decays[id(model.head.classifier.bias)] == 0
-    set_rates(optimizer, 0.5, only_new=True)
+    set_learning_rates(optimizer, 0.5, only_new=True)
     now = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
     assert now[id(model.head.classifier.weight)] == 0.5
     assert now[id(model.features.stem[0].weight)] == 0
@@ -165,7 +166,7 @@ def test_new_layers_get_their_own_rate(name: str) -> None:
 
 def test_rate_warms_up_and_ends_at_zero() -> None:
     configuration = TrainingConfiguration(epochs=8, final_epochs=2, warmup_epochs=1.0)
-    factors = np.array([rate_factor(step, 10, configuration) for step in range(100)])
+    factors = np.array([learning_rate_factor(step, 10, configuration) for step in range(100)])
     assert np.all(np.diff(factors[:11]) > 0)
     assert factors[10] == 1
     assert np.all(np.diff(factors[10:]) < 0)

@@ -1,9 +1,9 @@
 """Augmentation of whole batches as tensors: the one function that applies a preset.
 
-torchvision.transforms.v2 draws one set of parameters a call, so a batch needs a Python loop over its images; one
-``grid_sample`` and one batched colour matrix with parameters per image take a fraction of its time
+torchvision.transforms.v2 samples one set of parameters per call, so a batch needs a Python loop over its images; one
+``grid_sample`` and one batched colour matrix with parameters per image takes a fraction of its time
 (``python -m train.augmentation.benchmark``).
-All randomness comes from the generator that is handed in, so a step's images can be drawn again exactly.
+All randomness comes from the generator that is handed in, so a step's images can be reproduced exactly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from train.model.architectures import standardise
 def augment(batch_nhwc: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """``uint8`` images [N, H, W, 3] → augmented float32 images [N, 3, size, size] in 0..1.
 
-    ``generator`` lives on the CPU, whatever the batch's device: parameters are sampled there.
+    ``generator`` is a CPU generator, whatever the batch's device: parameters are sampled there.
     """
     if augmentation.jpeg_share:
         batch_nhwc = compress_as_jpeg(batch_nhwc, augmentation.jpeg_share, generator)

@@ -1,4 +1,4 @@
-"""What cameras, file formats and skin put over an image: blur, sharpening, noise, JPEG blocks, hairs, covered parts.
+"""What cameras, file formats and skin add to an image: blur, sharpening, noise, JPEG blocks, hairs, occlusions.
 
 Each works on a share of the images of a batch, so its cost is that share of its full cost.
 """
@@ -37,9 +37,9 @@ def change_sharpness(batch_nchw: Tensor, share: float, generator: torch.Generato
 
 
 def blur(batch_nchw: Tensor, deviation: float) -> Tensor:
-    """Gaussian blur cut off at two standard deviations, with reflected borders.
+    """Gaussian blur cut off at two standard deviations, with reflection at the border.
 
-    The same as torchvision's ``gaussian_blur`` with a kernel of 4 × deviation + 1, but as sums of shifted images,
+    The same as torchvision's ``gaussian_blur`` with a kernel of 4 × ``deviation`` + 1, but as sums of shifted images,
     along the rows and then the columns: 4 instead of 18 ms for eight images of 224 pixels on one core.
     """
     reach = round(2 * deviation)
@@ -57,7 +57,7 @@ def blur(batch_nchw: Tensor, deviation: float) -> Tensor:
 
 
 def make_noisy(batch_nchw: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise of deviation up to 0.04 to a share of the images."""
+    """Add Gaussian noise with a standard deviation of up to 0.04 to a share of the images."""
     where = chosen(batch_nchw.shape[0], share, generator).to(batch_nchw.device)
     strength = uniform(len(where), 0.005, 0.04, generator).to(batch_nchw.device).view(-1, 1, 1, 1)
     if len(where):
@@ -67,7 +67,7 @@ def make_noisy(batch_nchw: Tensor, share: float, generator: torch.Generator) -> 
 
 
 def compress_as_jpeg(batch_nhwc: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Send a share of the ``uint8`` images [N, H, W, 3] through JPEG at quality 25 to 75; returns a new batch."""
+    """Compress a share of the ``uint8`` images [N, H, W, 3] as JPEG at quality 25 to 75; returns a new batch."""
     where = chosen(batch_nhwc.shape[0], share, generator)
     qualities = uniform(len(where), 25.0, 75.0, generator).int().tolist()
     batch_nhwc = batch_nhwc.clone()

@@ -1,4 +1,4 @@
-"""Moving the images of a batch: flips, any-angle rotation, zoom, stretch and shift in one resampling."""
+"""Geometric transforms of a batch: flips, any-angle rotation, zoom, stretch and shift in one resampling."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def warp(batch_nchw: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Float images [N, 3, H, W] → moved images [N, 3, size, size]; borders are filled by reflection.
+    """Float images [N, 3, H, W] → transformed images [N, 3, size, size], filled by reflection beyond the border.
 
-    Reflection keeps the statistics of skin at the borders; black corners would be a cue of their own.
+    Reflection keeps the statistics of skin near the border; black corners would be a cue of their own.
     """
     matrices = draw_matrices(batch_nchw.shape[0], augmentation, generator)
     grid = _sampling_grid(matrices.to(batch_nchw.device), size)
@@ -31,12 +31,12 @@ def draw_matrices(count: int, augmentation: Augmentation, generator: torch.Gener
     zoom = uniform(count, -augmentation.zoom, augmentation.zoom, generator).exp()
     stretch = uniform(count, -augmentation.stretch, augmentation.stretch, generator).exp()
     shift = uniform(2 * count, -2 * augmentation.shift, 2 * augmentation.shift, generator).view(count, 2)
-    flipped = uniform(count, 0.0, 1.0, generator) < 0.5
-    upended = uniform(count, 0.0, 1.0, generator) < 0.5
+    flip_x = uniform(count, 0.0, 1.0, generator) < 0.5
+    flip_y = uniform(count, 0.0, 1.0, generator) < 0.5
     horizontal, vertical = stretch / zoom, 1.0 / (stretch * zoom)
     if augmentation.flip:
-        horizontal = torch.where(flipped, -horizontal, horizontal)
-        vertical = torch.where(upended, -vertical, vertical)
+        horizontal = torch.where(flip_x, -horizontal, horizontal)
+        vertical = torch.where(flip_y, -vertical, vertical)
     cosine, sine = angle.cos(), angle.sin()
     rows = torch.stack((cosine * horizontal, -sine * vertical, sine * horizontal, cosine * vertical), dim=1)
     return torch.cat((rows.view(count, 2, 2), shift.unsqueeze(2)), dim=2)

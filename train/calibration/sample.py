@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from edge_runtime.bundle.patient import encode_patient
 from train.augmentation.batch import augment
 from train.augmentation.strengths import find_preset
-from train.data.records import LesionRecord
+from train.data.records import LesionRecord, encode_records
 from train.evaluation.data import SelectedImages
-from train.evaluation.subject import patient_of
 from train.model.architectures import LesionModel, normalise
 from train.model.checkpoint import Checkpoint
 
@@ -65,10 +63,7 @@ def pooled_and_logits(
     with tqdm(total=len(sample.records), desc=what, unit="image", leave=False, disable=None) as bar:
         for start in range(0, len(sample.records), _BATCH):
             chunk = slice(start, start + _BATCH)
-            metadata = None
-            if spec is not None:
-                rows = [encode_patient(patient_of(record, spec), spec) for record in sample.records[chunk]]
-                metadata = torch.from_numpy(np.stack(rows))
+            metadata = None if spec is None else torch.from_numpy(encode_records(sample.records[chunk], spec))
             batch = normalise(torch.from_numpy(sample.images[chunk]))
             with torch.inference_mode():
                 feature_map = model.features(batch.contiguous(memory_format=torch.channels_last))

@@ -1,6 +1,6 @@
-"""Folds that leave a whole kind of image out: another colour (camera, light), body site or way of diagnosis.
+"""Folds that leave out a whole kind of image: another colour (camera, light), anatomical site or way of diagnosis.
 
-Ordinary cross-validation samples both sides from the same clinics and cameras, so it is optimistically biased.
+Ordinary cross-validation samples both sides from the same clinics and cameras, and so is optimistically biased.
 Validating on a cluster that the model has not seen says more about other clinics.
 """
 
@@ -31,7 +31,7 @@ def make_cluster_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Keep the same test set as :func:`train.data.split.make_split`; each fold validates on clusters of its own.
+    """Keep the test set of :func:`train.data.split.make_split`; each fold validates on clusters of its own.
 
     ``images`` uint8 [N, H, W, 3] belong to ``records``. Raises :class:`DataError` when there are fewer clusters
     than folds.

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from edge_runtime.bundle.manifest import PatientMetadataSpec
-from edge_runtime.bundle.patient import PatientMetadata, encode_patient
 from train.data.cache import ImageCache
 from train.data.class_balance import class_weights
-from train.data.records import LesionRecord
+from train.data.records import LesionRecord, encode_records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,22 +94,6 @@ def make_metadata_spec(records: Sequence[LesionRecord]) -> PatientMetadataSpec:
         sexes=sorted({record.sex for record in records if record.sex}),
         sites=sorted({record.site for record in records if record.site}),
     )
-
-
-def encode_records(records: Sequence[LesionRecord], spec: PatientMetadataSpec) -> NDArray[np.float32]:
-    """Metadata of records, float32 [N, M]; sexes and sites the specification lacks count as unknown."""
-    rows = [
-        encode_patient(
-            PatientMetadata(
-                record.age,
-                record.sex if record.sex in spec.sexes else None,
-                record.site if record.site in spec.sites else None,
-            ),
-            spec,
-        )
-        for record in records
-    ]
-    return np.stack(rows)
 
 
 def hide_metadata(

@@ -1,10 +1,10 @@
-"""Download HAM10000 as the ISIC 2018 challenge (task 3) distributes it, with its official test set.
+"""Download HAM10000 as distributed by the ISIC 2018 challenge (task 3), with its official test set.
 
     python -m train.data.download --output data/isic2018
 
-Interrupted downloads are resumed; finished ones not repeated; proxies are taken from the environment
-(``HTTPS_PROXY``). Checksums: the two image archives whose MD5 is publicly recorded are checked against it, every
-archive against the CRC-32 of each file in it, and each file's SHA-256 is written to ``sources.json`` for the record.
+Interrupted downloads are resumed and finished ones not repeated; proxies are taken from the environment
+(``HTTPS_PROXY``). The two image archives whose MD5 is publicly recorded are checked against it, every archive against
+the CRC-32 of each file in it, and each file's SHA-256 is written to ``sources.json`` for the record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NEEDED_BYTES = 6 * 10**9
 
 @dataclass(frozen=True)
 class Source:
-    """One file of the data set; ``known_hash`` as pooch takes it, ``None`` where no sum is publicly recorded."""
+    """One file of the data set; ``known_hash`` as pooch takes it, ``None`` where no checksum is publicly recorded."""
 
     name: str
     known_hash: str | None = None
@@ -62,15 +62,15 @@ def download(
     output.mkdir(parents=True, exist_ok=True)
     write_text_atomically(output / "LICENSE", LICENCE + "\n")
     record = output / "sources.json"
-    sums: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    checksums: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     for source in sources:
         target = output / (source.name.removesuffix(".zip"))
         if target.exists():
             print(f"{source.name}: already there")
             continue
         archive = fetch(source, output, base_url)
-        sums[source.name] = pooch.file_hash(str(archive), alg="sha256")
-        write_text_atomically(record, json.dumps(sums, indent=1) + "\n")
+        checksums[source.name] = pooch.file_hash(str(archive), alg="sha256")
+        write_text_atomically(record, json.dumps(checksums, indent=1) + "\n")
         if archive != target:
             unpack(archive, target)
             if not keep_archives:
@@ -80,14 +80,14 @@ def download(
 
 
 def fetch(source: Source, output: Path, base_url: str = BASE_URL, first_wait_seconds: float = 1.0) -> Path:
-    """Download one file and check its sum. Raises :class:`DataError` naming the file and both sums."""
+    """Download one file and check its checksum. Raises :class:`DataError` naming the file and both checksums."""
     downloader = ResumingDownloader(output / f"{source.name}.part", first_wait_seconds=first_wait_seconds)
     pooch.get_logger().setLevel("WARNING")  # the progress bar says it already
     try:
         path = pooch.retrieve(
             f"{base_url}/{source.name}", source.known_hash, fname=source.name, path=output, downloader=downloader
         )
-    except ValueError as error:  # pooch's word for another sum; it has removed the file
+    except ValueError as error:  # how pooch reports another checksum; it has removed the file
         raise DataError(f"{source.name}: {' '.join(str(error).split())[:300]}") from None
     except OSError as error:
         raise DataError(f"{output / source.name}: cannot be written: {error.strerror or error}") from None
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise DataError(f"{flags.output}: expected {NEEDED_BYTES / 1e9:.0f} GB of free disk, found {free / 1e9:.1f}")
     download(flags.output, base_url=flags.base_url, keep_archives=flags.keep_archives)
     found = read_data_folder(flags.output)
-    print(f"{flags.output}: {len(found.records)} images, {len(found.missing)} missing; continue with:")
+    print(f"{flags.output}: {len(found.records)} images, {len(found.missing)} missing; train with:")
     print(f"  python -m train --data {flags.output} --name ham10000")
     return 0
 

@@ -1,6 +1,6 @@
-"""Under which licence a data set's images are, as the data set itself says it.
+"""The licence of a data set's images, as the data set itself states it.
 
-It travels into checkpoint, bundle and model card, so nothing is assumed: where a folder does not state a
+The licence is stored in checkpoint, bundle and model card, so nothing is assumed: where a folder does not state a
 licence, it is ``unknown`` until someone states it with ``--data-licence``.
 """
 

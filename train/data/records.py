@@ -6,8 +6,17 @@ Class codes, ages, sexes and sites have one spelling here; :mod:`train.data.fold
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.bundle.manifest import PatientMetadataSpec
+from edge_runtime.bundle.patient import PatientMetadata, encode_patients
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _BAND_STARTS = (30, 45, 60, 75)
 AGE_BANDS = ("under 30", "30–44", "45–59", "60–74", "75 and over")
@@ -36,3 +45,17 @@ class LesionRecord:
     def age_band(self) -> str | None:
         """The one of :data:`AGE_BANDS` that the age falls into, ``None`` for an unknown age."""
         return None if self.age is None else AGE_BANDS[bisect_right(_BAND_STARTS, self.age)]
+
+
+def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetadata:
+    """Return what is known of the patient; a sex or site that the model was not trained on counts as unknown."""
+    return PatientMetadata(
+        record.age,
+        record.sex if record.sex in spec.sexes else None,
+        record.site if record.site in spec.sites else None,
+    )
+
+
+def encode_records(records: Sequence[LesionRecord], spec: PatientMetadataSpec) -> NDArray[np.float32]:
+    """Return the patients' metadata as a model takes it, float32 [N, M]."""
+    return encode_patients([patient_of(record, spec) for record in records], spec)

@@ -40,15 +40,15 @@ class ResumingDownloader:
                     return
                 reason = "the connection was closed early"
             except requests.HTTPError as error:
-                answer = error.response
-                reason = f"{answer.status_code} {answer.reason}" if answer is not None else str(error)
-                if answer is not None and answer.status_code < 500:
+                response = error.response
+                reason = f"{response.status_code} {response.reason}" if response is not None else str(error)
+                if response is not None and response.status_code < 500:
                     raise DataError(f"{url}: {reason}") from None
             except requests.RequestException as error:
                 reason = type(error).__name__
             failures = 0 if self._have() > before else failures + 1
             time.sleep(self.first_wait_seconds * 2 ** max(0, failures - 1) if failures else 0)
-        raise DataError(f"{url}: cannot be downloaded ({reason}); run again to resume the download")
+        raise DataError(f"{url}: cannot be downloaded ({reason}); run again to resume")
 
     def _have(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0

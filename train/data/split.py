@@ -50,8 +50,8 @@ def make_split(
 ) -> Split:
     """Split by class and lesion; ``same`` are pairs of image ids (near duplicates) that must stay on one side.
 
-    Where the data set prescribes subsets, they are kept: then only its training set is divided, into training and
-    validation, and only if it brings no validation set of its own.
+    Subsets that the data set prescribes are kept: then only its training set is divided, into training and
+    validation, and only if it has no validation set of its own.
     """
     if any(record.subset for record in records):
         return _official_split(records, seed, validation_fraction, same)
@@ -71,7 +71,7 @@ def make_folds(
     *,
     same: Iterable[tuple[str, str]] = (),
 ) -> list[Split]:
-    """Keep the same test set as :func:`make_split`, and rotate the rest through ``folds`` validation subsets."""
+    """Keep the test set of :func:`make_split`, and rotate the rest through ``folds`` validation sets."""
     if any(record.subset for record in records):
         test_ids = {record.image_id for record in records if record.subset == "test"}
         groups = group_records(records, same)
@@ -148,7 +148,7 @@ def check_split(split: Split, records: Sequence[LesionRecord], source: str) -> N
     for record in records:
         subset = split.subsets.get(record.image_id)
         if subset is None:
-            raise DataError(f"{source}: knows nothing of image {record.image_id!r}")
+            raise DataError(f"{source}: does not list image {record.image_id!r}")
         if subset_of_lesion.setdefault(record.lesion_id, subset) != subset:
             raise DataError(f"{source}: lesion {record.lesion_id!r} is in two subsets, {subset} among them")
 
@@ -184,7 +184,7 @@ def _groups_by_class(
 def _take_share(
     groups: Mapping[int, list[int]], records: Sequence[LesionRecord], share: float, generator: np.random.Generator
 ) -> set[int]:
-    """Draw groups until each class has given ``share`` of its images; one group at least stays behind."""
+    """Sample groups until each class has given ``share`` of its images; at least one group stays behind."""
     taken: set[int] = set()
     if share <= 0:
         return taken

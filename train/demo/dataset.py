@@ -1,7 +1,7 @@
 """The demo set: procedural "phantoms" of the seven classes in the HAM10000 layout, for running without data.
 
-Drawn by code from a seed, they look enough like dermoscopic images to exercise the whole chain. They teach nothing
-about real skin: whatever was trained on them is labelled as demo. The folder carries ``DEMO.txt``, which says so and by
+Drawn by code from a seed, they look enough like dermoscopic images to exercise the whole chain. They say nothing about
+real skin: whatever was trained on them is labelled as a demo. The folder contains ``DEMO.txt``, which says so and by
 which other code recognises it.
 
     python -m train.demo.dataset --output data/demo --lesions 700
@@ -35,13 +35,13 @@ from train.demo.views import draw_skin, take_image
 
 DEFAULT_LESIONS = 700
 GENERATOR_VERSION = 1
-"""To be raised when the images change, so that old folders are drawn anew."""
+"""Raised when the images change, so that old folders are generated again."""
 
 JPEG_QUALITY = 90
 JPEG_COMMENT = b"dermedge demo phantom: drawn by a program, not a patient"
 
 CLASS_SHARES = {"akiec": 0.10, "bcc": 0.12, "bkl": 0.13, "df": 0.10, "mel": 0.14, "nv": 0.31, "vasc": 0.10}
-"""Imbalanced as in practice, but milder than HAM10000, so that a small set has some of each class in every part."""
+"""Imbalanced as in practice, but milder than HAM10000, so that a small set has some of each class in every subset."""
 
 VIEW_SHARES = (0.70, 0.22, 0.08)
 """Shares of lesions with one, two and three images, as in HAM10000."""

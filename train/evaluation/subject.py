@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import PatientMetadataSpec
-from edge_runtime.bundle.patient import PatientMetadata, encode_patient
+from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
-from train.data.records import LesionRecord
+from train.data.records import LesionRecord, encode_records, patient_of
 from train.model.architectures import normalise
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 from train.model.gradcam import grad_cam
@@ -132,7 +132,7 @@ class CheckpointSubject:
         spec = self.facts.metadata_spec
         if spec is None:
             return None
-        return torch.from_numpy(np.stack([encode_patient(patient_of(record, spec), spec) for record in records]))
+        return torch.from_numpy(encode_records(records, spec))
 
 
 class BundleSubject:
@@ -201,15 +201,6 @@ def predict_all(subject: Subject, images: SelectedImages, records: Sequence[Lesi
             rows.append(subject.predict_logits(images[chunk], records[chunk]))
             bar.update(len(rows[-1]))
     return np.concatenate(rows)
-
-
-def patient_of(record: LesionRecord, spec: PatientMetadataSpec) -> PatientMetadata:
-    """Return what is known of the patient; a sex or site that the model was not trained on counts as unknown."""
-    return PatientMetadata(
-        record.age,
-        record.sex if record.sex in spec.sexes else None,
-        record.site if record.site in spec.sites else None,
-    )
 
 
 def _as_batch(images: Images) -> Any:

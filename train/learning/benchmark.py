@@ -1,10 +1,11 @@
-"""How close the training loop comes to the bare computation, and whether memory grows with the data set.
+"""How close the training loop comes to bare forward and backward passes, and whether memory grows with the data.
 
     python -m train.learning.benchmark [--data data/ham10000] [--image-size 224] [--json]
 
-The loop (fetch, augment, forward, loss, backward, clipping, optimiser step, weight averaging if asked for) and the bare
-forward and backward pass of one batch that already lies in memory take turns in one process, so that both see the same
-machine. The ratio of a turn is the loop's images per second over the bare pass's; the median over the turns is printed.
+The loop (fetch, augment, forward, loss, backward, clipping, optimiser step, averaging of weights) and the bare
+forward and backward pass of one batch that is already in memory alternate in one process, so that both see the same
+machine. A round's ratio is the loop's images per second over those of the bare pass; the median over the rounds is
+printed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ GROWTH_SIZES = (500, 5000)
 
 
 def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds: int, steps: int) -> dict[str, Any]:
-    """Images per second of the loop and of the bare passes over ``rounds`` turns of ``steps`` each; medians."""
+    """Images per second of the loop and of the bare passes over ``rounds`` rounds of ``steps`` each; medians."""
     with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
         learner = make_learner(configuration, dataset.labels, None, Workers())
     learner.begin(only_new=False)
@@ -87,9 +88,9 @@ def _bare_pass(learner: Learner, images: torch.Tensor, batch: Batch) -> None:
 
 
 class PeakMemory:
-    """The most memory of its own that this process held inside the block, in 10^6 bytes, looked up every 20 ms.
+    """Peak anonymous memory of this process inside the block, in 10^6 bytes, sampled every 20 ms.
 
-    Mapped files do not count: the pages of the cache belong to the system, which takes them back when it needs room.
+    Mapped files do not count: the pages of the cache belong to the system, which reclaims them when memory is short.
     """
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ def _own_memory_mb() -> float:
     return float("nan")
 
 
-def made_up_dataset(images: int, folder: Path) -> LesionDataset:
+def generated_dataset(images: int, folder: Path) -> LesionDataset:
     """A cache file of random images of the deployed size, for measuring without data."""
     generator = np.random.default_rng(0)
     path = folder / f"bench-{images}.rgb"
@@ -126,7 +127,7 @@ def made_up_dataset(images: int, folder: Path) -> LesionDataset:
         with replacing(path) as temporary, temporary.open("wb") as file:
             for _ in range(images):
                 file.write(generator.integers(0, 256, shape[1:], dtype=np.uint8).tobytes())
-    ids = tuple(f"made-up-{number:06d}" for number in range(images))
+    ids = tuple(f"generated-{number:06d}" for number in range(images))
     records = [LesionRecord(one, path, one, number % 7) for number, one in enumerate(ids)]
     cache = ImageCache(ids, np.memmap(path, np.uint8, mode="r", shape=shape), ids, ids, {})
     return LesionDataset(cache, records, range(images))
@@ -184,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         results = _measure_growth(given)
     else:
         results = [
-            measure(configuration, made_up_dataset(flags.images, Path(flags.cache_folder)), flags.rounds, flags.steps)
+            measure(configuration, generated_dataset(flags.images, Path(flags.cache_folder)), flags.rounds, flags.steps)
         ]
     if flags.json:
         print(json.dumps(results if flags.images is None else results[0]))

@@ -1,4 +1,4 @@
-"""The device and the precision in which a run computes."""
+"""The device and precision that a run computes with."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ WAIT = datetime.timedelta(hours=2)
 
 @dataclass(frozen=True)
 class Workers:
-    """This process's number among ``count``; the first one, 0, writes files and talks."""
+    """This process's number among ``count``; the first one, 0, writes files and log output."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and talks."""
+        """Whether this process writes files and log output."""
         return self.rank == 0
 
     def share(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:

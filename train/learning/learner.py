@@ -1,4 +1,4 @@
-"""What a training step changes and what it needs for that, built as the configuration says."""
+"""What a training step changes and what it needs for that, built from the configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Learner:
-    """The model under training with optimiser, average and loss scaling, and the fixed parts of a step.
+    """The model under training with optimiser, average and loss scaling, and what is fixed during training.
 
     ``new_tensors`` are the names of tensors that started at random. ``forward`` is the model as called in training:
     with several workers, wrapped so that gradients are averaged over them.
@@ -66,7 +66,7 @@ class Learner:
             self.forward = DistributedDataParallel(self.model)
 
     def without_exchange(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Context of all but the last part of a batch: gradients stay with the worker until the last."""
+        """Context of all but the last chunk of a batch: gradients are exchanged with the last one only."""
         if isinstance(self.forward, DistributedDataParallel) and not last:
             return self.forward.no_sync()
         return contextlib.nullcontext()
@@ -82,7 +82,7 @@ def make_learner(
     """Build everything as configured; ``state`` is what :func:`learner_state` saved, to resume from."""
     compute = choose_compute(configuration.device, configuration.precision)
     torch.manual_seed(configuration.seed)
-    size = 0 if metadata_spec is None else metadata_size(metadata_spec)
+    size = metadata_size(metadata_spec)
     model = build_model(configuration.architecture, dropout=configuration.dropout, metadata_size=size)
     if state is None:
         with workers.first_goes_first():  # one download serves all

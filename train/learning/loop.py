@@ -13,7 +13,7 @@ from tqdm import tqdm
 from edge_runtime.interruption import Interruption, catch_stop_signals
 from train.data.dataset import LesionDataset, epoch_batches, make_loader
 from train.learning.learner import Learner
-from train.learning.schedule import rate_factor, set_rates
+from train.learning.schedule import learning_rate_factor, set_learning_rates
 from train.learning.step import learn
 from train.learning.validation import predict_logits
 from train.metrics.classification import summary_metrics
@@ -35,7 +35,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Interrupted(Exception):  # noqa: N818  not an error: someone asked to stop, and the state is saved
+class Interrupted(Exception):  # noqa: N818  not an error: a stop was requested, and the state is saved
     """Training stopped early on SIGTERM or Ctrl-C after saving ``last.pt``."""
 
 
@@ -53,7 +53,7 @@ def fit(
 ) -> Progress:
     """Train from where ``progress`` stands to the end; ``report`` gets each epoch's row.
 
-    Raises :class:`Interrupted` after saving when asked to stop.
+    Raises :class:`Interrupted` after saving when a stop was requested.
     """
     configuration = learner.configuration
     with catch_stop_signals() as stop:
@@ -89,8 +89,8 @@ def _train_one_epoch(
     hidden = not (workers.is_first and sys.stderr.isatty())
     bar = tqdm(loader, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=hidden)
     for batch in bar:
-        factor = rate_factor(progress.step, len(batches), configuration)
-        set_rates(learner.optimizer, factor, only_new=only_new)
+        factor = learning_rate_factor(progress.step, len(batches), configuration)
+        set_learning_rates(learner.optimizer, factor, only_new=only_new)
         progress.loss_sum += workers.sum(learn(learner, batch, progress.step, size))
         progress.step += 1
         if workers.any(bool(stop)):
@@ -108,7 +108,7 @@ def validate(learner: Learner, validation: LesionDataset, size: int) -> dict[str
 
 
 def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> bool:
-    """Whether this epoch is the best so far. Metrics at another image size do not compare, so they are dropped."""
+    """Whether this epoch is the best so far. Metrics at another image size do not compare, so they are forgotten."""
     configuration = learner.configuration
     if progress.epoch == configuration.epochs + 1:
         progress.best_value = None
@@ -125,7 +125,7 @@ def _note_best(learner: Learner, progress: Progress, row: dict[str, Any]) -> boo
 
 
 def _out_of_patience(learner: Learner, progress: Progress) -> bool:
-    """Early stopping; never before the final image size has had its turn."""
+    """Early stopping; never before the epochs at the final image size."""
     configuration = learner.configuration
     if not configuration.patience or progress.best_epoch is None:
         return False

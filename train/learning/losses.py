@@ -1,7 +1,7 @@
 """Loss functions over soft targets.
 
 Every loss is a mean over samples of a sum over classes, and class weights have mean one over the training images;
-so a batch split into parts, on one machine or several, gives the same gradient as the batch in one piece.
+so a batch split into chunks, on one machine or several, gives the same gradient as the whole batch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Optimiser groups with a rate each, and the rate's course as a pure function of the step.
+"""Parameter groups with a learning rate each, and the schedule as a pure function of the step.
 
-A pure function needs no state, so a resumed run cannot come out of step.
+A pure function needs no state, so a resumed run cannot get out of step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from train.model.architectures import LesionModel
 def make_optimizer(
     model: LesionModel, new_tensors: tuple[str, ...], configuration: TrainingConfiguration
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD over groups by rate and decay; each group keeps its peak as ``peak_rate``.
+    """AdamW or SGD over groups by learning rate and decay; each group keeps its peak as ``peak_rate``.
 
-    Tensors in ``new_tensors`` get the new layers' rate. With ``layer_decay`` below one, each earlier stage of the
-    backbone learns at that fraction of the rate of the next. Biases and normalisation are not decayed.
+    Tensors in ``new_tensors`` get the new layers' learning rate. With ``layer_decay`` below one, each earlier stage of
+    the backbone has that fraction of the next one's. Biases and normalisation are not decayed.
     """
     fresh = set(new_tensors)
     groups: dict[tuple[float, float, bool], dict[str, object]] = {}
@@ -43,8 +43,8 @@ def make_optimizer(
     return torch.optim.AdamW(list(groups.values()), fused=True)
 
 
-def rate_factor(step: int, steps_per_epoch: int, configuration: TrainingConfiguration) -> float:
-    """Share of the peak rate at the 0-based ``step``: linear warm-up, then a half cosine to zero, or flat."""
+def learning_rate_factor(step: int, steps_per_epoch: int, configuration: TrainingConfiguration) -> float:
+    """Fraction of the peak at the 0-based ``step``: linear warm-up, then half a cosine to zero, or constant."""
     total = max(1, configuration.total_epochs * steps_per_epoch)
     warmup = min(round(configuration.warmup_epochs * steps_per_epoch), total - 1)
     if step < warmup:
@@ -54,8 +54,8 @@ def rate_factor(step: int, steps_per_epoch: int, configuration: TrainingConfigur
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float, *, only_new: bool) -> None:
-    """Give each group ``factor`` of its peak; with ``only_new`` the pre-trained groups stand still."""
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float, *, only_new: bool) -> None:
+    """Give each group ``factor`` of its peak; with ``only_new`` the pre-trained groups do not learn."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_rate"] * factor if group["is_new"] or not only_new else 0.0
 

@@ -1,4 +1,4 @@
-"""One optimiser step: draw the augmented images, forward, loss, backward, update."""
+"""One optimiser step: augmentation, forward, loss, backward, update."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from train.learning.learner import Learner
 from train.model.architectures import standardise
 
 
-def step_seed(seed: int, step: int, part: int) -> int:
-    """Seed of everything random in one part of a step's batch: it follows from numbers, not from what ran before."""
-    return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(seed: int, step: int, chunk: int) -> int:
+    """Seed of everything random in one chunk of a step's batch: a function of numbers, not of what ran before."""
+    return int(np.random.SeedSequence([seed, step, chunk]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def learn(learner: Learner, batch: Batch, step: int, size: int) -> float:
@@ -46,9 +46,9 @@ def learn(learner: Learner, batch: Batch, step: int, size: int) -> float:
 
 
 def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
-    """Sum of the losses of one part of a batch."""
+    """Sum of the losses of one chunk of a batch."""
     generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout draws from torch's global generator
+    torch.manual_seed(seed)  # dropout samples from torch's global generator
     configuration, device = learner.configuration, learner.compute.device
     images = augment(batch.images.to(device), size, learner.augmentation, generator)
     targets = soft_targets(batch.labels, configuration.label_smoothing).to(device)
@@ -64,14 +64,14 @@ def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
     losses = learner.loss(logits, targets)
     if learner.teacher is not None:
         with learner.compute.autocast():
-            answers = learner.teacher.probabilities(images, known, generator)
-        losses = torch.lerp(losses, learner.teacher.loss(logits, answers), learner.teacher.weight)
+            taught = learner.teacher.probabilities(images, known, generator)
+        losses = torch.lerp(losses, learner.teacher.loss(logits, taught), learner.teacher.weight)
     return losses.sum()
 
 
-def _split_batch(batch: Batch, parts: int) -> list[Batch]:
-    if parts == 1:
+def _split_batch(batch: Batch, chunks: int) -> list[Batch]:
+    if chunks == 1:
         return [batch]
-    images, labels = batch.images.chunk(parts), batch.labels.chunk(parts)
-    metadata = [None] * len(labels) if batch.metadata is None else batch.metadata.chunk(parts)
+    images, labels = batch.images.chunk(chunks), batch.labels.chunk(chunks)
+    metadata = [None] * len(labels) if batch.metadata is None else batch.metadata.chunk(chunks)
     return [Batch(*chunk) for chunk in zip(images, labels, metadata, strict=True)]

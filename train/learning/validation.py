@@ -1,4 +1,4 @@
-"""A model's predictions on a whole data set."""
+"""A model's predictions for a whole data set."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Head(nn.Module):
     """Feature map float [N, C, h, w] and optional metadata float [N, M] → logits float [N, classes].
 
     The pooled features pass ``hidden`` (nothing for a pooled linear head), dropout and ``classifier``. Metadata adds
-    its own evidence to the logits, so a model with metadata answers without it (all zeros), and the gradient of a
+    its own evidence to the logits, so a model with metadata also works without it (all zeros), and the gradient of a
     logit with respect to the feature map does not depend on the patient.
     """
 
@@ -57,7 +57,7 @@ class Head(nn.Module):
 
 
 class LesionModel(nn.Module):
-    """``features`` then ``head``. ``stages`` are the backbone's parts from the image on, for discriminative rates."""
+    """``features`` then ``head``. ``stages`` are the backbone's, from the image on, for layer-wise learning rates."""
 
     def __init__(self, architecture: str, features: nn.Module, head: Head, stages: tuple[str, ...]) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class LesionModel(nn.Module):
 
 
 def normalise(batch_nhwc: Tensor) -> Tensor:
-    """``uint8`` images [N, H, W, 3] → float32 [N, 3, H, W] normalised with ImageNet's mean and standard deviation."""
+    """``uint8`` images [N, H, W, 3] → float32 [N, 3, H, W] standardised with ImageNet's mean and standard deviation."""
     batch = batch_nhwc.permute(0, 3, 1, 2).to(torch.float32) / 255.0
     mean = batch.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
@@ -80,7 +80,7 @@ def normalise(batch_nhwc: Tensor) -> Tensor:
 
 
 def standardise(batch_nchw: Tensor) -> Tensor:
-    """The second half of :func:`normalise`, in place: float images [N, 3, H, W] in 0..1 are normalised."""
+    """The second half of :func:`normalise`, in place: float images [N, 3, H, W] in 0..1, standardised."""
     mean = batch_nchw.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     deviation = batch_nchw.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return batch_nchw.sub_(mean).div_(deviation)

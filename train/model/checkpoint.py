@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import PatientMetadataSpec
+from edge_runtime.bundle.patient import metadata_size
 from edge_runtime.errors import CheckpointError
 from train.files import replacing
 from train.model.architectures import ARCHITECTURES, LesionModel, build_model
@@ -27,7 +28,7 @@ class Checkpoint:
     """A trained model and where it came from.
 
     ``state_dict`` holds the weights to deploy (the averaged ones where averaging was on). ``temperature`` is 1 until
-    fitted; ``not_sure_below`` is the confidence under which the model does not answer, for the stated ``coverage``
+    fitted; ``not_sure_below`` is the confidence under which the model gives no diagnosis, for the stated ``coverage``
     of the validation images. ``data_fingerprint`` and ``split_hash`` are SHA-256 in hexadecimal.
     """
 
@@ -100,8 +101,8 @@ def load_tensors(path: Path, expected: str) -> Any:
 def build_checkpoint_model(checkpoint: Checkpoint) -> LesionModel:
     """The checkpoint's model with its weights, in evaluation mode."""
     spec = checkpoint.metadata_spec
-    size = 0 if spec is None else 2 + len(spec.sexes) + len(spec.sites)
-    model = build_model(checkpoint.architecture, dropout=checkpoint.config.get("dropout", 0.0), metadata_size=size)
+    dropout = checkpoint.config.get("dropout", 0.0)
+    model = build_model(checkpoint.architecture, dropout=dropout, metadata_size=metadata_size(spec))
     try:
         model.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Grad-CAM by autograd on the PyTorch model: the definition that every exported ``explain`` graph is compared with.
+"""Grad-CAM by autograd on the PyTorch model: the independent reference for every exported ``explain`` graph.
 
 Selvaraju et al.: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017. The layer
 is the one where ``features`` ends and ``head`` begins.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.bundle.manifest import PatientMetadataSpec
-from edge_runtime.bundle.patient import PatientMetadata, encode_patient, metadata_size
+from edge_runtime.bundle.patient import PatientMetadata, encode_patient, encode_patients, metadata_size
 from edge_runtime.errors import DataError
 
 SPEC = PatientMetadataSpec(age_scale_years=100.0, sexes=["female", "male"], sites=["back", "ear", "lower extremity"])
@@ -22,6 +22,13 @@ def test_everything_known() -> None:
 def test_unknown_is_zeros() -> None:
     for patient in (None, PatientMetadata(), PatientMetadata(None, "unknown", ""), PatientMetadata(sex=" Unknown ")):
         assert not encode_patient(patient, SPEC).any()
+
+
+def test_several_patients_are_a_row_each() -> None:
+    patients = (PatientMetadata(45.0, "male", "ear"), None, PatientMetadata(sex="female"))
+    assert np.array_equal(encode_patients(patients, SPEC), [encode_patient(one, SPEC) for one in patients])
+    assert encode_patients((), SPEC).shape == (0, metadata_size(SPEC))
+    assert metadata_size(None) == 0
 
 
 def test_newborn_is_not_unknown() -> None:

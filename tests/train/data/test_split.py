@@ -128,7 +128,7 @@ def test_bad_split_file(tmp_path: Path, text: str, message: str) -> None:
 
 def test_split_of_other_data_is_refused() -> None:
     records = [record(0, "L0"), record(1, "L0"), record(2, "L2")]
-    with pytest.raises(DataError, match=r"mine: knows nothing of image 'ISIC_00002'"):
+    with pytest.raises(DataError, match=r"mine: does not list image 'ISIC_00002'"):
         check_split(Split({"ISIC_00000": "train", "ISIC_00001": "train"}), records, "mine")
     with pytest.raises(DataError, match=r"mine: lesion 'L0' is in two subsets"):
         check_split(Split({"ISIC_00000": "train", "ISIC_00001": "test", "ISIC_00002": "train"}), records, "mine")
