@@ -8,7 +8,8 @@ import pytest
 
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.settings import settings_of
-from train.command_line import main, make_parser, read_configuration
+from train.augmentation.strengths import PRESETS as AUGMENTATIONS
+from train.command_line import LaunchOptions, main, make_parser, read_configuration
 from train.configuration import PRESETS, TrainingConfiguration, configuration_from_dict, resolve_configuration
 
 
@@ -31,6 +32,12 @@ def test_every_option_is_a_flag_with_help_and_default() -> None:
         assert f"{setting.flag} " in text
         if setting.default is not None and setting.default is not False:
             assert f"(default: {setting.default})" in text
+
+
+def test_the_offered_presets_are_those_that_exist() -> None:
+    offered = {setting.name: set(setting.choices) for setting in settings_of(TrainingConfiguration)}
+    assert offered["augmentation"] == set(AUGMENTATIONS)
+    assert {setting.name: set(setting.choices) for setting in settings_of(LaunchOptions)}["preset"] == set(PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
