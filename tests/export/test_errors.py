@@ -200,6 +200,7 @@ def test_missing_converter(
     assert "litert-torch is not installed: pip install -r requirements/export.txt, or leave tflite out" in line
 
 
+@pytest.mark.slow
 def test_kill_during_a_whole_export(checkpoint: Path, tmp_path: Path, run_environment: dict[str, str]) -> None:
     output = tmp_path / "models" / "one"
     with new_bundle(output) as folder:

@@ -228,6 +228,7 @@ def test_report_holds_recipes_and_per_class_changes(exported: Exported) -> None:
         assert len(chain["most_changed"]) == 10
 
 
+@pytest.mark.slow
 def test_same_checkpoint_gives_the_same_bytes(exported: Exported, checkpoint: Path, tmp_path: Path) -> None:
     bundle, _ = exported
     again = replace(exported_configuration(checkpoint, tmp_path / "again"), formats=("onnx",))

@@ -13,6 +13,7 @@ from tests.export.conftest import exported_configuration, write_run
 from train.model.architectures import ARCHITECTURES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"resnet18"}))  # resnet18: test_export.py
 def test_every_architecture_exports(architecture: str, tmp_path: Path, data_folder: Path) -> None:
     checkpoint = write_run(tmp_path / "run", data_folder, architecture)

@@ -24,6 +24,7 @@ from tests.export.conftest import SIZE, class_image, exported_configuration, wri
 from train.model.architectures import build_model, normalise
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
+pytestmark = pytest.mark.slow
 needs_onnx2tf = pytest.mark.skipif(not INTERPRETER.is_file(), reason="onnx2tf is not there: make setup-onnx2tf")
 Exported = tuple[Path, ExportOutcome]
 

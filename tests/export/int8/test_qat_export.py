@@ -25,6 +25,7 @@ from tests.export.conftest import class_image, exported_configuration, write_run
 from train.model.architectures import normalise
 
 
+@pytest.mark.slow
 def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = write_run(tmp_path / "run", data_folder, "mobilenet_v3_small", demo=False)
     monkeypatch.setattr(int8_choice._Search, "layers_by_harm", lambda _: [])  # takes long, and is not the matter here

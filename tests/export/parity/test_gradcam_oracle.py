@@ -58,6 +58,7 @@ def quantised(backbone: bytes, extension: str, images: np.ndarray) -> bytes:
     return onnx_quantisation.quantise_int8(model, ranges, weights).SerializeToString()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "precision"), CASES)
 @pytest.mark.parametrize("extension", ["onnx", "tflite"])
 def test_explain_graph_is_grad_cam(
