@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import random
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
-from playwright.sync_api import Browser, Page, expect
+from PIL import Image, ImageCms, ImageOps
+from playwright.sync_api import Browser, Error, Page, expect
 
 from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.imaging.icc import PRIMARIES, SRGB_CURVE, make_profile
 from edge_runtime.imaging.preprocessing import load_image_hwc
-from tests.conftest import TINY_BUNDLE, encoded
+from tests.conftest import TINY_BUNDLE, blob_image, encoded
 from webapp.routes.assets import runs_on_device
 
 OpenPage = Callable[..., Page]
@@ -206,20 +210,94 @@ def test_altered_model_files_are_not_used(open_page: OpenPage) -> None:
     )
 
 
-def unusual(kind: str) -> bytes:
-    """An image that a browser would decode to other pixels than the runtime, or not at all."""
-    if kind == "grey.png":
-        return encoded(Image.fromarray(np.arange(2500, dtype=np.uint16).reshape(50, 50)), "PNG")
-    if kind == "glass.png":
-        return encoded(Image.new("RGBA", (50, 50), (200, 100, 50, 128)), "PNG")
-    if kind == "print.jpg":
-        return encoded(Image.new("CMYK", (50, 50), (20, 100, 50, 12)), "JPEG")
-    return encoded(Image.new("RGB", (50, 50)), "TIFF")
+def with_chunk(png: bytes, name: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return png[:33] + chunk + png[33:]
 
 
-@pytest.mark.parametrize("name", ["scan.tif", "grey.png", "glass.png", "print.jpg"])
-def test_images_the_browser_cannot_decode_exactly_are_named(offline_page: Page, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(unusual(name))
-    offline_page.set_input_files("#choose", tmp_path / name)
-    offline_page.locator(".thumb", has_text=name).click()
+def exif_block(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+def inexact_images() -> dict[str, bytes]:
+    """Images that a browser would decode to other pixels than the runtime, or that are not whole."""
+    photo, grey = blob_image(300, 220), Image.fromarray(np.arange(2500, dtype=np.uint16).reshape(50, 50))
+    jpeg, png, webp = encoded(photo, quality=90), encoded(photo, "PNG"), encoded(photo, "WEBP")
+    progressive, middle = encoded(photo, quality=90, progressive=True), len(jpeg) // 2
+    last_scan = progressive.rindex(b"\xff\xda")
+    p3 = make_profile(PRIMARIES[12], SRGB_CURVE)
+    assert p3 is not None
+    clear = photo.copy()
+    clear.putalpha(0)
+    return {
+        "16-bit grey": encoded(grey, "PNG"),
+        "half-transparent": encoded(Image.new("RGBA", (50, 50), (200, 100, 50, 128)), "PNG"),
+        "transparent everywhere": encoded(clear, "PNG"),
+        "CMYK": encoded(Image.new("CMYK", (50, 50), (20, 100, 50, 12))),
+        "TIFF": encoded(photo, "TIFF"),
+        "GIF": encoded(photo, "GIF"),
+        "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
+        "JPEG cut": jpeg[:middle],
+        "JPEG cut and closed": jpeg[:middle] + b"\xff\xd9",
+        "JPEG cut late and closed": jpeg[: len(jpeg) - 300] + b"\xff\xd9",
+        "JPEG zeros to the end": jpeg[:middle] + bytes(len(jpeg) - middle - 2) + b"\xff\xd9",
+        "JPEG zeros in the middle": jpeg[:middle] + bytes(300) + jpeg[middle + 300 :],
+        "JPEG without its last scan": progressive[:last_scan] + b"\xff\xd9",
+        "JPEG Display P3": encoded(photo, icc_profile=p3),
+        "PNG Display P3": encoded(photo, "PNG", icc_profile=p3),
+        "WebP Display P3": encoded(photo, "WEBP", icc_profile=p3),
+        "PNG gamma": with_chunk(png, b"gAMA", struct.pack(">I", 100_000)),
+        "PNG code points": with_chunk(png, b"cICP", bytes([9, 8, 0, 1])),
+        "PNG orientation": with_chunk(png, b"eXIf", exif_block(6).removeprefix(b"Exif\0\0")),
+        "PNG cut": png[: len(png) // 2],
+        "PNG altered": png[:-200] + bytes([png[-200] ^ 1]) + png[-199:],
+        "WebP cut": webp[: len(webp) // 2],
+        "WebP orientation": encoded(photo, "WEBP", exif=exif_block(3)),
+        "BMP cut": encoded(photo, "BMP")[:5000],
+    }
+
+
+@pytest.mark.parametrize("kind", inexact_images())
+def test_image_that_the_browser_cannot_decode_exactly_is_refused(offline_page: Page, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "image").write_bytes(inexact_images()[kind])
+    with pytest.raises(Error, match="cannot decode this image exactly"):
+        predict_on_device(offline_page, tmp_path / "image")
+
+
+def exact_images() -> dict[str, bytes]:
+    """Images with something unusual about them that changes nothing."""
+    photo = blob_image(300, 220)
+    jpeg, png = encoded(photo, quality=90), encoded(photo, "PNG")
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    restarts = io.BytesIO()
+    photo.save(restarts, "JPEG", restart_marker_rows=2)
+    return {
+        "JPEG sRGB profile": encoded(photo, icc_profile=srgb),
+        "JPEG with something behind it": jpeg + bytes(5000),
+        "JPEG restart markers": restarts.getvalue(),
+        "JPEG progressive": encoded(photo, progressive=True),
+        "JPEG grey progressive": encoded(photo.convert("L"), progressive=True),
+        "JPEG flat": encoded(Image.new("RGB", (300, 220), (200, 150, 140))),
+        "PNG sRGB gamma": with_chunk(png, b"gAMA", struct.pack(">I", 45455)),
+        "PNG sRGB": with_chunk(png, b"sRGB", b"\0"),
+        "PNG text": with_chunk(png, b"tEXt", b"Comment\0" + b"x" * 100_000),
+        "WebP": encoded(photo, "WEBP", lossless=True),
+        "BMP": encoded(photo, "BMP"),
+    }
+
+
+@pytest.mark.parametrize("kind", exact_images())
+def test_unusual_image_is_decoded_as_everywhere_else(offline_page: Page, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "image").write_bytes(exact_images()[kind])
+    expected = load_image_hwc(tmp_path / "image", 224)
+    assert np.array_equal(seen_by_browser(offline_page, tmp_path / "image"), expected)
+
+
+def test_refusal_on_the_device_is_shown(offline_page: Page, tmp_path: Path) -> None:
+    (tmp_path / "scan.tif").write_bytes(inexact_images()["TIFF"])
+    offline_page.set_input_files("#choose", tmp_path / "scan.tif")
+    expect(offline_page.locator("#file-name")).to_have_text("scan.tif")
     expect(offline_page.locator("#failure")).to_contain_text("cannot decode this image exactly")
