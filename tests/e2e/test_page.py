@@ -15,8 +15,9 @@ from playwright.sync_api import Page, expect
 
 from edge_runtime import Classifier
 from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.imaging.formats import HEIC, supported_formats
 from edge_runtime.imaging.overlay import render_heat
-from tests.conftest import TINY_BUNDLE, blob_image
+from tests.conftest import TINY_BUNDLE, blob_image, encoded
 
 OpenPage = Callable[..., Page]
 
@@ -118,10 +119,48 @@ def test_unusable_image_says_why_and_spoils_nothing(open_page: OpenPage, images:
     expect(page.locator("#failure")).to_contain_text("damaged image")
     expect(page.locator("#bars-block")).to_be_hidden()
     page.locator(".thumb").nth(1).click()
-    expect(page.locator("#failure")).to_have_text("notes.txt is not an image in a supported format.")
+    expect(page.locator("#failure")).to_contain_text("notes.txt is not an image in a supported format (JPEG, PNG")
     page.locator(".thumb").nth(2).click()
     expect(page.locator("#headline")).to_have_text(expected_prediction(images[0])[0])
     open_page.errors[:] = [error for error in open_page.errors if "422" not in error]  # the browser logs every refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("lesion", ""),
+        ("lesion.jpg", "image/jpg"),
+        ("lesion.dat", "application/octet-stream"),
+        ("lesion.png", "image/png"),
+        ("lesion.jfif", ""),
+        ("lesion.heic", "image/heic"),
+    ],
+)
+def test_content_decides_and_not_the_name(open_page: OpenPage, images: list[Path], name: str, media_type: str) -> None:
+    page = open_page()
+    page.set_input_files("#choose", {"name": name, "mimeType": media_type, "buffer": images[0].read_bytes()})
+    expect(page.locator("#file-name")).to_have_text(name)
+    expect(page.locator("#headline")).to_have_text(expected_prediction(images[0])[0])
+
+
+def test_page_offers_what_the_server_decodes(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    accepted = (page.locator("#choose").get_attribute("accept") or "").split(",")
+    for image_format in supported_formats():
+        expect(page.locator("#drop .hint")).to_contain_text(image_format.name)
+        assert set(image_format.suffixes) <= set(accepted)
+    if HEIC.is_supported:
+        (tmp_path / "lesion.heic").write_bytes(heic_image())
+        choose(page, tmp_path / "lesion.heic")
+        expect(page.locator("#engine")).to_contain_text("on the server")
+        assert page.locator("#image").evaluate("image => image.decode().then(() => image.naturalWidth)") == 224
+
+
+def heic_image() -> bytes:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return encoded(blob_image(), "HEIF")
 
 
 def test_a_sample_is_the_first_click(open_page: OpenPage) -> None:

@@ -9,6 +9,7 @@ from flask import Blueprint, render_template, request
 
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
+from edge_runtime.imaging.formats import supported_formats
 from edge_runtime.imaging.overlay import COLOUR_STOPS
 from webapp.routes.assets import assets_address, runs_on_device
 from webapp.routes.model_api import describe_model
@@ -37,6 +38,7 @@ def index() -> str:
         "model": {**model, "measured": None},
         "texts": TEXTS,
         "root": request.script_root,
+        "formats": image_formats(),
         "variant_names": variant_names,
         "device": device_setup(state.engines.manifest),
         "heat": {"stops": COLOUR_STOPS.tolist()},
@@ -49,10 +51,21 @@ def index() -> str:
         samples=list_samples(),
         names={lesion_class["code"]: lesion_class["name"] for lesion_class in model["classes"]},
         variant_names=variant_names,
+        formats=boot["formats"],
         max_age=f"{MAX_AGE_YEARS:g}",
         api_key_required=boot["api_key_required"],
         boot=json.dumps(boot).replace("<", "\\u003c"),
     )
+
+
+def image_formats() -> dict[str, list[str]]:
+    """Return names, media types and file name endings of the formats that this server decodes."""
+    formats = supported_formats()
+    return {
+        "names": [each.name for each in formats],
+        "media_types": [kind for each in formats for kind in each.media_types],
+        "suffixes": [suffix for each in formats for suffix in each.suffixes],
+    }
 
 
 def device_setup(manifest: Manifest) -> dict[str, Any] | None:

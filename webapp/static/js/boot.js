@@ -4,6 +4,7 @@ const boot = JSON.parse(document.getElementById("boot").textContent);
 
 export const root = boot.root; // the prefix that a proxy shows this server under, often none
 export const model = boot.model;
+export const formats = boot.formats; // {names, suffixes} of the image formats that the server decodes
 export const texts = boot.texts;
 export const heat = boot.heat;
 export const device = boot.device; // where the files for running on this device are, or null

@@ -1,13 +1,16 @@
 // How images come in: choose, drop anywhere, paste, camera, sample. All end in onFiles(files).
 
-import { byId, format, model, texts } from "./boot.js";
+import { byId, format, formats, model, texts } from "./boot.js";
 
-const IMAGE = /^image\/(jpeg|png|webp|bmp|x-ms-bmp|tiff)$/;
-const SUFFIX = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
-
-/** Why a file is not worth sending, or null. The server checks again, thoroughly. */
+/**
+ * Why a file is not sent, or null. Only what is surely no image stays here, since it may be private; which format it is
+ * and whether that is supported, the server decides by the content.
+ */
 export function objection(file) {
-  if (!IMAGE.test(file.type) && !SUFFIX.test(file.name)) return format(texts.errors.not_an_image, { name: file.name });
+  const suffix = /\.[^.]*$/.exec(file.name.toLowerCase())?.[0];
+  const says = file.type.startsWith("image/") || formats.suffixes.includes(suffix);
+  const saysNothing = !file.type || file.type === "application/octet-stream";
+  if (!says && !saysNothing) return format(texts.errors.not_an_image, { name: file.name, formats: formats.names.join(", ") });
   const limit = model.limits.max_upload_bytes;
   if (file.size > limit) {
     const megabytes = (bytes) => (bytes / 1048576).toFixed(1).replace(/\.0$/, "");
