@@ -47,17 +47,19 @@ def varied_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         options: dict[str, object] = {}
         if number % 10 == 3:
             image = ImageOps.grayscale(image)
-        if number % 10 in (5, 6):
+        is_rotated = number % 10 in (5, 6)
+        is_png = number % 3 == 0 and not is_rotated
+        if is_rotated:
             exif = Image.Exif()
             exif[0x0112] = 1 + number // 10 + number % 10 - 5
             options["exif"] = exif
-        if number % 12 == 9:
+        if number % 12 == 9 and is_png:
             opaque = Image.fromarray(np.uint8(255 * (noise[..., 0] > 60)))
             image.putalpha(opaque.resize((width, height), Image.Resampling.NEAREST))
-        if number % 3:
+        if not is_png:
             options |= {"quality": dice.choice((60, 90, 97)), "subsampling": dice.choice((0, 1, 2))}
             options["progressive"] = number % 2 == 0
-        path = folder / f"varied-{number:02}.{'jpg' if number % 3 else 'png'}"
+        path = folder / f"varied-{number:02}.{'png' if is_png else 'jpg'}"
         image.save(path, **options)
         paths.append(path)
     return paths
