@@ -50,7 +50,7 @@ def test_the_wheel_holds_the_device_and_the_web_app_only(wheel: Path) -> None:
         if "node_modules" not in path.parts
     }
     assert packed == in_checkout
-    assert "edge_runtime/py.typed" in names
+    assert {"edge_runtime/py.typed", "webapp/py.typed"} <= set(names)
     for extra in ("onnx", "tflite", "openvino", "web", "ray", "camera", "heic"):
         assert f"Provides-Extra: {extra}" in metadata
     assert "dermedge = edge_runtime.__main__:run" in scripts
