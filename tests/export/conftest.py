@@ -7,16 +7,20 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from export.configuration import PRECISIONS, ExportConfiguration
+from edge_runtime.errors import ExportError
+from export.configuration import PRECISIONS, ExportConfiguration, Tolerances
 from export.pipeline import ExportOutcome, run_export
+from tests.export.networks import shallow_networks
 from train.data.folder import load_records
 from train.data.split import make_split, write_split
 from train.model.architectures import LesionModel, build_model, normalise
@@ -78,7 +82,9 @@ def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -
     return model
 
 
-def write_run(folder: Path, data: Path, architecture: str = "resnet18", **changes: object) -> Path:
+def write_run(
+    folder: Path, data: Path, architecture: str = "shallow_resnet", *, fit: bool = True, **changes: object
+) -> Path:
     """Write a run folder with checkpoint, split and data; returns the checkpoint's path."""
     folder.mkdir(parents=True, exist_ok=True)
     records = load_records(data)
@@ -87,7 +93,8 @@ def write_run(folder: Path, data: Path, architecture: str = "resnet18", **change
     (folder / "data.json").write_text(json.dumps({"folder": str(data), "name": data.name}))
     training = [record for record in records if split.subsets[record.image_id] == "train"]
     images = torch.from_numpy(np.stack([np.asarray(Image.open(record.path)) for record in training]))
-    model = fitted_model(architecture, images, torch.tensor([record.label for record in training]))
+    truth = torch.tensor([record.label for record in training])
+    model = fitted_model(architecture, images, truth) if fit else build_model(architecture)
     values: dict[str, object] = {
         "architecture": architecture,
         "classes": CLASS_CODES,
@@ -130,6 +137,12 @@ def largest_pair(levels: np.ndarray) -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _shallow_networks() -> Iterator[None]:
+    with shallow_networks():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(2)
 
@@ -157,6 +170,33 @@ def exported(tmp_path_factory: pytest.TempPathFactory, exported_run: Path) -> tu
     """The bundle exported from the checkpoint, and what the export says about it."""
     output = tmp_path_factory.mktemp("models") / "stripes"
     return output, run_export(exported_configuration(exported_run / "best.pt", output))
+
+
+@dataclass(frozen=True)
+class RefusedExport:
+    """An export that broke a tolerance: what it said, its run's folder, and the old bundle that it did not replace."""
+
+    message: str
+    run: Path
+    output: Path
+
+
+@pytest.fixture(scope="session")
+def refused(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> RefusedExport:
+    """An export held to more than floating point can give, over an older bundle."""
+    run = Path(shutil.copytree(checkpoint.parent, tmp_path_factory.mktemp("runs") / "refused"))
+    output = tmp_path_factory.mktemp("models") / "one"
+    output.mkdir()
+    (output / "manifest.json").write_text("the old one")
+    configuration = replace(
+        exported_configuration(run / "best.pt", output),
+        precisions=("fp32",),
+        formats=("onnx",),
+        tolerances=Tolerances(fp32_probability_difference=0.0),
+    )
+    with pytest.raises(ExportError) as raised:
+        run_export(configuration)
+    return RefusedExport(str(raised.value), run, output)
 
 
 @pytest.fixture

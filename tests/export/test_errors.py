@@ -74,7 +74,7 @@ def test_wrong_class_list(own_run: Path, tmp_path: Path, capfd: pytest.CaptureFi
 
 def test_single_class_of_calibration_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data", classes=("nv",))
-    checkpoint = write_run(tmp_path / "run", data, "mobilenet_v3_small")
+    checkpoint = write_run(tmp_path / "run", data, "shallow_mobilenet", fit=False)
     line = failure(capfd, checkpoint, tmp_path / "models" / "one")
     assert "calibration: expected training images of several classes, found only nv" in line
 
@@ -201,7 +201,8 @@ def test_missing_converter(
 
 
 @pytest.mark.slow
-def test_kill_during_a_whole_export(checkpoint: Path, tmp_path: Path, run_environment: dict[str, str]) -> None:
+def test_kill_during_a_whole_export(data_folder: Path, tmp_path: Path, run_environment: dict[str, str]) -> None:
+    checkpoint = write_run(tmp_path / "run", data_folder, "resnet18", fit=False)
     output = tmp_path / "models" / "one"
     with new_bundle(output) as folder:
         (folder / "manifest.json").write_text("the old one")

@@ -59,7 +59,7 @@ def test_int8_weights_start_a_training(
     write_manifest(bundle, compact_bundle(bundle, read_manifest(bundle)))
     output = tmp_path / "weights.pth"
     assert main(["--bundle", str(bundle), "--data", str(data_folder), "--output", str(output)]) == 0
-    model = build_model("resnet18").eval()
+    model = build_model("shallow_resnet").eval()
     report = initialise(model, str(output))
     assert report.random == () and report.unused == ()
     images = validation_images(checkpoint, data_folder)

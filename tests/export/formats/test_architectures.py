@@ -1,4 +1,7 @@
-"""A whole export of every registered architecture with small images: both formats, fp32 and int8, all roles."""
+"""A whole export of every kind of architecture with small images: both formats, fp32 and int8, all roles.
+
+The networks are shallow; that every registered architecture holds no other layers than its shallow one is tested too.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,20 @@ from msgspec.structs import replace
 from export.configuration import Tolerances
 from export.pipeline import run_export
 from tests.export.conftest import exported_configuration, write_run
-from train.model.architectures import ARCHITECTURES
+from tests.export.networks import SHALLOW, kinds_of_layers
+from train.model.architectures import ARCHITECTURES, build_model
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(SHALLOW.values())))
+def test_shallow_networks_have_the_same_kinds_of_layers(architecture: str) -> None:
+    real, shallow = (build_model(name).features for name in (architecture, SHALLOW[architecture]))
+    assert kinds_of_layers(shallow) == kinds_of_layers(real)
+    assert len(list(shallow.modules())) < len(list(real.modules()))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"resnet18"}))  # resnet18: test_export.py
-def test_every_architecture_exports(architecture: str, tmp_path: Path, data_folder: Path) -> None:
+@pytest.mark.parametrize("architecture", sorted(set(SHALLOW.values()) - {"shallow_resnet"}))  # that: test_export.py
+def test_every_kind_of_architecture_exports(architecture: str, tmp_path: Path, data_folder: Path) -> None:
     checkpoint = write_run(tmp_path / "run", data_folder, architecture)
     configuration = replace(
         exported_configuration(checkpoint, tmp_path / "bundle"),

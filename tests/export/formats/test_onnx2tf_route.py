@@ -41,7 +41,7 @@ LOOSE = Tolerances(
 @pytest.fixture(scope="module")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     """A small network with all that is hard: depthwise convolutions, hard swish, squeeze, and a hidden head layer."""
-    return write_run(tmp_path_factory.mktemp("runs") / "small", data_folder, "mobilenet_v3_small")
+    return write_run(tmp_path_factory.mktemp("runs") / "small", data_folder, "shallow_mobilenet")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_graphs_hold_nothing_to_remove(converted: Exported) -> None:
 def test_feature_map_behind_a_last_sum_is_channels_last() -> None:
     """A ResNet ends in a sum and a ReLU, which onnx2tf alone would leave channels first."""
     torch.manual_seed(0)
-    graphs = split_model(build_model("resnet18").eval(), "NCHW", size=SIZE, explicit_padding=True)
+    graphs = split_model(build_model("shallow_resnet").eval(), "NCHW", size=SIZE, explicit_padding=True)
     features = with_channels_first_image(graphs)["features"]
     image = class_image(0, np.random.default_rng(0))[None]
     content = convert_roles({"features": features}, image)["features"]

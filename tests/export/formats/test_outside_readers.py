@@ -30,13 +30,13 @@ PROPERTIES = {"classes": json.dumps(list(CLASS_CODES)), "input": "uint8 RGB NHWC
 @pytest.fixture(scope="module")
 def graphs() -> dict[str, RoleGraph]:
     torch.manual_seed(0)
-    return dict(split_model(build_model("mobilenet_v3_small").eval(), "NHWC", size=SIZE))
+    return dict(split_model(build_model("shallow_mobilenet").eval(), "NHWC", size=SIZE))
 
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    graph = split_model(build_model("mobilenet_v3_small").eval(), "NCHW", size=SIZE)["model"]
+    graph = split_model(build_model("shallow_mobilenet").eval(), "NCHW", size=SIZE)["model"]
     return write_onnx(graph, tmp_path_factory.mktemp("files") / "model.fp32.onnx", PROPERTIES)
 
 

@@ -27,7 +27,7 @@ from train.model.architectures import normalise
 
 @pytest.mark.slow
 def test_tuned_weights_reach_both_formats(tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = write_run(tmp_path / "run", data_folder, "mobilenet_v3_small", demo=False)
+    checkpoint = write_run(tmp_path / "run", data_folder, "shallow_mobilenet", demo=False)
     monkeypatch.setattr(int8_choice._Search, "layers_by_harm", lambda _: [])  # takes long, and is not the matter here
     monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-2)  # so far from the float weights that it can be seen
     tuned: list[Any] = []

@@ -7,15 +7,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from edge_runtime.errors import ExportError
-from export.configuration import Tolerances
-from export.pipeline import ExportOutcome, run_export
+from export.pipeline import ExportOutcome
 from export.report.page import INSTRUCTION_SETS_NAME, render_page, write_bundle_page
 from export.report.run_page import FOLDER_NAME, SHOWN
-from tests.export.conftest import exported_configuration
+from tests.export.conftest import RefusedExport
 
 Exported = tuple[Path, ExportOutcome]
 
@@ -61,14 +58,8 @@ def test_intervals_contain_their_metric(exported: Exported) -> None:
             assert one["recall_change"]["value"] == pytest.approx(one["correct_change"] / one["images"])
 
 
-def test_broken_tolerance_is_shown_beside_the_run(checkpoint: Path, tmp_path: Path) -> None:
-    configuration = msgspec.structs.replace(
-        exported_configuration(checkpoint, tmp_path / "one"),
-        formats=("onnx",), precisions=("fp32",), tolerances=Tolerances(fp32_probability_difference=0.0),
-    )  # fmt: skip
-    with pytest.raises(ExportError, match="tolerances broken"):
-        run_export(configuration)
-    page = text_of(checkpoint.parent / FOLDER_NAME / "report.html")
+def test_broken_tolerance_is_shown_beside_the_run(refused: RefusedExport) -> None:
+    page = text_of(refused.run / FOLDER_NAME / "report.html")
     assert "Not written: tolerances are exceeded." in page
     assert "onnx-fp32 features+head: probability differs by" in page
 
