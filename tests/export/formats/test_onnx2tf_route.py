@@ -90,7 +90,7 @@ def test_graphs_hold_nothing_to_remove(converted: Exported) -> None:
         counts = Counter(name for _, name in tflite_quantisation.operator_scopes(_read(bundle, f"{role}.fp32.tflite")))
         assert "TRANSPOSE" not in counts, role
     features = Counter(name for _, name in tflite_quantisation.operator_scopes(_read(bundle, "features.fp32.tflite")))
-    assert (features["CONV_2D"], features["DEPTHWISE_CONV_2D"], features["HARD_SWISH"]) == (41, 11, 18)
+    assert (features["CONV_2D"], features["DEPTHWISE_CONV_2D"], features["HARD_SWISH"]) == (22, 6, 8)
     assert features["RELU"] == 0, "a ReLU is part of what comes before it"
 
 
