@@ -70,7 +70,7 @@ WORDS = [
     Word(
         "precision",
         r"\barithmetic\b",
-        r"[Ii]nteger[- ][Aa]rithmetic|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
+        r"(?i:integer[- ]arithmetic)|floating-point arithmetic|arithmetic (mean|cod(e|ing)|and prefix codes)",
     ),
     Word("per batch, per call", r"\b(images?|one) a (batch|call)\b"),
     Word("compared with", r"\b(hold|holds|held) (\w+ ){0,6}against\b"),
