@@ -25,10 +25,10 @@ PAGES_BY_HAND = sorted(
 OTHER_MODULES = {"pip", "pytest", "venv", "http.server"}
 """What ``python -m`` runs that is not ours."""
 OTHER_FLAGS = {
-    "--address", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline",
+    "--address", "--data-binary", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline",
     "--quiet", "--standalone", "--strict", "--system-site-packages", "--system", "--target", "--logdir",
 }  # fmt: skip
-"""Flags of pip, npm, torchrun, tensorboard, systemd and the site builder."""
+"""Flags of curl, pip, npm, torchrun, tensorboard, systemd and the site builder."""
 OWN_PROGRAMS = re.compile(r"tests/\S+\.py|deploy/\S+\.py|tests/\S+\.sh")
 """Programs of the repository outside the packages; their flags are read from their text."""
 
