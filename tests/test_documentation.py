@@ -25,8 +25,9 @@ PAGES_BY_HAND = sorted(
 OTHER_MODULES = {"pip", "pytest", "venv", "http.server"}
 """What ``python -m`` runs that is not ours."""
 OTHER_FLAGS = {
-    "--address", "--data-binary", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline",
-    "--quiet", "--standalone", "--strict", "--system-site-packages", "--system", "--target", "--logdir",
+    "--address", "--extra-index-url", "--index-url", "--no-compile", "--no-deps", "--nproc-per-node", "--offline",
+    "--data-binary", "--quiet", "--standalone", "--strict", "--system-site-packages", "--system", "--target",
+    "--logdir",
 }  # fmt: skip
 """Flags of curl, pip, npm, torchrun, tensorboard, systemd and the site builder."""
 OWN_PROGRAMS = re.compile(r"tests/\S+\.py|deploy/\S+\.py|tests/\S+\.sh")
