@@ -65,7 +65,7 @@ format: setup ## rewrite the code in the project's style
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 audit: setup ## look the served packages up among known vulnerabilities (asks pypi.org and registry.npmjs.org)
 	.venv/bin/pip-audit --requirement requirements/web.txt --disable-pip --no-deps && cd webapp && npm audit
-check: lint docs coverage ## what the continuous integration runs
+check: lint docs test ## what the continuous integration runs
 
 docs: setup .venv-docs/installed ## write the generated pages and build the documentation site in site/
 	$(RUN) -m tools.generate_docs && .venv-docs/bin/zensical build --strict --clean
