@@ -23,7 +23,7 @@ from msgspec import Meta
 from tqdm import tqdm
 
 from edge_runtime.errors import run_command_line
-from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
+from edge_runtime.settings import OneLineParser, parse_settings
 from tools.hostile_bodies import HostileRequest, hostile_requests
 from tools.server_process import ServerProcess, server_process
 
@@ -161,8 +161,7 @@ def main() -> int:
         description="Send hostile uploads to a server started for this, and check every response.",
         epilog="example: python -m tools.fuzz_uploads --count 10000 --bundle models/demo",
     )
-    add_flags(parser, FuzzSettings)
-    arguments = make_settings(FuzzSettings, given_flags(FuzzSettings, parser.parse_args()))
+    arguments = parse_settings(parser, FuzzSettings)
     flags = ["--engine", arguments.engine, "--requests-per-minute", "0", "--receive-timeout", "3"]
     flags += ["--bundle", str(arguments.bundle)] if arguments.bundle else []
     with server_process(*flags) as server:

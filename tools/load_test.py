@@ -27,7 +27,7 @@ from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError, run_command_line
 from edge_runtime.imaging.preprocessing import IMAGE_SUFFIXES
 from edge_runtime.machine import available_cpus
-from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
+from edge_runtime.settings import OneLineParser, parse_settings
 from tools.hostile_bodies import FORM_TYPE, form_body
 from tools.server_process import ServerProcess, server_process
 from webapp.samples import SAMPLES_FOLDER
@@ -137,8 +137,7 @@ def main() -> int:
         description="Compare the server's throughput under many clients with the bare runtime's.",
         epilog="example: python -m tools.load_test --bundle models/demo --clients 16 --requests 20000",
     )
-    add_flags(parser, LoadSettings)
-    arguments = make_settings(LoadSettings, given_flags(LoadSettings, parser.parse_args()))
+    arguments = parse_settings(parser, LoadSettings)
     images = read_images(arguments.images or SAMPLES_FOLDER)
     share = max(1, arguments.requests // arguments.rounds)
     flags = ["--engine", arguments.engine, "--precision", arguments.precision, "--requests-per-minute", "0"]

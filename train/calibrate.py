@@ -17,7 +17,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from edge_runtime.errors import run_command_line
-from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
+from edge_runtime.settings import OneLineParser, parse_settings
 from train.calibration.fit import FIT_IMAGES, CalibrationData, FitSettings, calibrate_checkpoint
 from train.calibration.prior_shift import prior_shift_of, prior_shift_table
 from train.calibration.sample import Sample, evenly_spaced
@@ -80,8 +80,7 @@ def read_flags(arguments: list[str] | None = None) -> CalibrationConfiguration:
         description="Fit temperature and thresholds on the validation set and write them into a run's best.pt.",
         epilog="example: python -m train.calibrate --run demo --coverage 0.9 --false-positive-rate 0.02",
     )
-    add_flags(parser, CalibrationConfiguration)
-    return make_settings(CalibrationConfiguration, given_flags(CalibrationConfiguration, parser.parse_args(arguments)))
+    return parse_settings(parser, CalibrationConfiguration, arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

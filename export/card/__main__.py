@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.errors import run_command_line
-from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
+from edge_runtime.settings import OneLineParser, parse_settings
 from export.card.cross_validation import read_cross_validation
 from export.card.text import read_report, write_card
 from export.report.page import write_bundle_page
@@ -63,8 +63,7 @@ def read_flags(arguments: list[str] | None = None) -> CardConfiguration:
         description="Evaluate a bundle's graphs on the test set and write its card and report again.",
         epilog="example: python -m export.card --bundle models/demo",
     )
-    add_flags(parser, CardConfiguration)
-    return make_settings(CardConfiguration, given_flags(CardConfiguration, parser.parse_args(arguments)))
+    return parse_settings(parser, CardConfiguration, arguments)
 
 
 def make_card(configuration: CardConfiguration) -> Path:
