@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -60,12 +60,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers |= {"Host": self.headers["Host"], "X-Forwarded-For": "192.0.2.1"}
         if self.server.prefix:
             headers["X-Forwarded-Prefix"] = self.server.prefix
-        upstream = http.client.HTTPConnection(*self.server.upstream, timeout=60)
-        upstream.request(self.command, path, body=body or None, headers=headers)
-        response = upstream.getresponse()
-        kept = [(name, value) for name, value in response.getheaders() if name.lower() not in _OWN]
-        self._respond(response.status, kept, response.read())
-        upstream.close()
+        with closing(http.client.HTTPConnection(*self.server.upstream, timeout=60)) as upstream:
+            upstream.request(self.command, path, body=body or None, headers=headers)
+            response = upstream.getresponse()
+            kept = [(name, value) for name, value in response.getheaders() if name.lower() not in _OWN]
+            content = response.read()
+        self._respond(response.status, kept, content)
 
     do_GET = do_POST = do_HEAD = _serve  # noqa: N815, names of http.server
 
@@ -78,8 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() != "content-length":
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:  # the browser went elsewhere before its answer came, which is its right
+            self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
