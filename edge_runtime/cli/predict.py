@@ -7,19 +7,31 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.classifier import Classifier
 from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import PredictOptions
 from edge_runtime.errors import DataError, DermedgeError, ImageError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
-from edge_runtime.io.output import PredictionWriter, prediction_writer, variant_name
+from edge_runtime.io.output import RESULT_COLUMNS, PredictionWriter, prediction_writer
+from edge_runtime.io.result_file import (
+    FileState,
+    ResultFile,
+    Row,
+    file_state,
+    open_result_file,
+    run_fields,
+    settings_of_run,
+)
 from edge_runtime.io.sources import find_images, read_stdin
 from edge_runtime.io.walk import PassedOver
 from edge_runtime.machine import available_cpus
 from edge_runtime.prediction import Prediction
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle.patient import PatientMetadata
+    from edge_runtime.io.map_folder import MapFolder
 
 
 def run_predict(options: PredictOptions) -> int:
@@ -35,13 +47,12 @@ def run_predict(options: PredictOptions) -> int:
         classifier = stack.enter_context(
             load_classifier(options, warn=options.line_format in ("text", "table"), threads=threads, replicas=replicas)
         )
-        writer, rows = _open_writer(options, classifier, stack)
-        run = _Run(chain(first, found), {row["image"] for row in rows}, writer, interruption)
-        maps = _MapFolder(options.explain, rows) if options.explain else None
+        patient = read_patient(options, classifier)
+        run = _Run(chain(first, found), _open_output(options, classifier, patient, stack), interruption)
         predictions = classifier.predict_many(
-            run.sources(), batch=options.batch, explain=bool(options.explain), patient=read_patient(options, classifier)
+            run.sources(), batch=options.batch, explain=bool(options.explain), patient=patient
         )
-        run.write(_with_progress(predictions, options), maps)
+        run.write(_with_progress(predictions, options))
     for line in passed_over.summary():
         print(printable(line), file=sys.stderr)
     if options.output or interruption:
@@ -50,124 +61,128 @@ def run_predict(options: PredictOptions) -> int:
 
 
 class _Run:
-    """One pass over the images: which name belongs to the next prediction, and how many ended how."""
+    """One pass over the images: which image belongs to the next prediction, and how many ended how."""
 
     def __init__(
         self,
         found: Iterable[tuple[str, ImageError | None]],
-        done: set[str],
-        writer: PredictionWriter,
+        output: _Output,
         interruption: Interruption,
     ) -> None:
         self.predicted = self.failed = self.skipped = 0
         self._found = found
-        self._done = done
-        self._writer = writer
+        self._output = output
         self._interruption = interruption
-        self._names: deque[str] = deque()
+        self._waiting: deque[tuple[str, FileState | None]] = deque()
 
     def sources(self) -> Iterator[Any]:
-        """Yield what the classifier takes, recording each one's name, until a stop is requested."""
+        """Yield what the classifier takes, recording each one's name and state, until a stop is requested."""
         for name, problem in self._found:
             if self._interruption:
                 return
-            if name in self._done or printable(name) in self._done:  # as CSV has it
+            if problem is not None:
+                self._fail(name, problem)
+                continue
+            state = file_state(name) if name != "-" else None  # before it is read, so that a later change shows
+            if self._output.holds(name, state):
                 self.skipped += 1
-            elif problem is not None:
-                self.failed += 1
-                self._writer.error(name, problem)
             else:
-                yield from self._source(name)
+                yield from self._source(name, state)
 
-    def _source(self, name: str) -> Iterator[Any]:
+    def _source(self, name: str, state: FileState | None) -> Iterator[Any]:
         try:
             source = read_stdin() if name == "-" else name
         except ImageError as error:
-            self.failed += 1
-            self._writer.error(name, error)
+            self._fail(name, error)
         else:
-            self._names.append(name)
+            self._waiting.append((name, state))
             yield source
 
-    def write(self, predictions: Iterable[tuple[Any, Prediction | DermedgeError]], maps: _MapFolder | None) -> None:
+    def write(self, predictions: Iterable[tuple[Any, Prediction | DermedgeError]]) -> None:
         """Write each line as soon as its prediction is there."""
         for _, prediction in predictions:
-            name = self._names.popleft()
+            name, state = self._waiting.popleft()
             if isinstance(prediction, DermedgeError):
-                self.failed += 1
-                self._writer.error(name, prediction)
+                self._fail(name, prediction)
+                continue
+            try:
+                heat_map = self._output.write_map(name, prediction)
+            except DataError as error:
+                self._fail(name, error)
             else:
-                self._write_one(name, prediction, maps)
+                self.predicted += 1
+                self._output.write_line(name, prediction, state, heat_map)
 
-    def _write_one(self, name: str, prediction: Prediction, maps: _MapFolder | None) -> None:
-        """Write the heat map, then the line: whoever reads a line finds its heat map there."""
-        try:
-            if maps is not None:
-                maps.write(name, prediction)
-        except DataError as error:
-            self.failed += 1
-            self._writer.error(name, error)
-        else:
-            self.predicted += 1
-            self._writer.prediction(name, prediction)
+    def _fail(self, name: str, error: DermedgeError) -> None:
+        self.failed += 1
+        self._output.write_error(name, error)
 
 
-class _MapFolder:
-    """Writes overlays as ``<stem>.png``, numbering the stems that occur twice.
+class _Output:
+    """Where a run's lines and heat maps go, and what of them a resumed result file already holds.
 
-    ``rows`` are the predictions that a resumed file already has, in its order: their overlays keep their names.
+    ``fields`` are those that the run adds to each line of a result file; lines on standard output have none.
     """
 
-    def __init__(self, folder: Path, rows: Iterable[dict[str, Any]]) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImageError(f"{folder}: cannot be made: {error.strerror or error}") from None
-        self._folder = folder
-        self._used: set[str] = set()
-        for row in rows:
-            if "engine" in row:  # an unusable image has no overlay
-                self._used.add(self._free_stem(row["image"]).casefold())
+    def __init__(self, writer: PredictionWriter, results: ResultFile | None, fields: dict[str, Any]) -> None:
+        self._writer = writer
+        self._results = results
+        self._fields = fields
+        self.maps: MapFolder | None = None
 
-    def write(self, name: str, prediction: Prediction) -> None:
-        from edge_runtime.imaging.overlay import render_side_by_side
-        from edge_runtime.io.image_file import write_png
-
-        assert prediction.class_activation_map is not None
-        stem = self._free_stem(name)
-        write_png(
-            self._folder / f"{stem}.png", render_side_by_side(prediction.image_hwc, prediction.class_activation_map)
+    def holds(self, name: str, state: FileState | None) -> bool:
+        """Whether the result file has the prediction of this very file, and its heat map is there if one is wanted."""
+        row = self._row(name)
+        return (
+            row is not None
+            and not row.error
+            and row.unchanged(state)
+            and (self.maps is None or self.maps.holds(name, row))
         )
-        self._used.add(stem.casefold())  # only what was written counts, as only that has a line to resume from
 
-    def _free_stem(self, name: str) -> str:
-        """Return the stem for an image, not taken yet on file systems that ignore case either."""
-        stem = base = Path(name).stem if name != "-" else "stdin"
-        number = 1
-        while stem.casefold() in self._used:
-            number += 1
-            stem = f"{base}-{number}"
-        return stem
+    def write_map(self, name: str, prediction: Prediction) -> str | None:
+        """Write the heat map if one is wanted; return its path. Raises :class:`DataError`."""
+        return None if self.maps is None else self.maps.write(name, self._row(name), prediction)
+
+    def write_line(self, name: str, prediction: Prediction, state: FileState | None, heat_map: str | None) -> None:
+        """Write the line, after the heat map: whoever reads a line finds its heat map there."""
+        more: dict[str, Any] = {}
+        if self._results is not None:
+            more = {**self._fields, **({"heat_map": heat_map} if heat_map else {}), **(state.fields() if state else {})}
+        self._writer.prediction(name, prediction, **more)
+
+    def write_error(self, name: str, error: DermedgeError) -> None:
+        """Write why an image has no prediction, unless a resumed file's last line of it says the same."""
+        row = self._row(name)
+        if row is None or row.error not in (str(error), printable(str(error))):
+            self._writer.error(name, error)
+
+    def _row(self, name: str) -> Row | None:
+        return self._results.row(name) if self._results is not None else None
 
 
-def _open_writer(
-    options: PredictOptions, classifier: Classifier, stack: ExitStack
-) -> tuple[PredictionWriter, list[dict[str, Any]]]:
-    """Return where predictions go, and the rows that a resumed file already has."""
-    if not options.output:
-        return prediction_writer(options.line_format, sys.stdout), []
-    from edge_runtime.io.result_file import open_result_file
+def _open_output(
+    options: PredictOptions, classifier: Classifier, patient: PatientMetadata | None, stack: ExitStack
+) -> _Output:
+    """Open where predictions go. Refuses to resume a file of other settings."""
+    results, fields = None, run_fields(classifier, patient)
+    if options.output:
+        results = stack.enter_context(open_result_file(options.output, options.resume))
+        settings = settings_of_run(classifier, fields, options.explain)
+        for row in results.rows.values():
+            if row.settings is not None:
+                settings.require(row.settings, options.output)
+        writer = prediction_writer(
+            results.file_format, results.stream, new=results.new, name=results.name, columns=RESULT_COLUMNS
+        )
+    else:
+        writer = prediction_writer(options.line_format, sys.stdout)
+    output = _Output(writer, results, fields)
+    if options.explain:
+        from edge_runtime.io.map_folder import MapFolder
 
-    results = stack.enter_context(open_result_file(options.output, options.resume))
-    now = variant_name(classifier.engine, classifier.precision, classifier.views)
-    for row in results.rows:
-        if "engine" not in row:  # an unusable image
-            continue
-        before = variant_name(row["engine"], row["precision"], int(row.get("views", 1)))
-        if before != now:
-            raise DataError(f"{options.output}: was begun with {before}, but this run uses {now}")
-    writer = prediction_writer(results.file_format, results.stream, new=results.new, name=results.name)
-    return writer, results.rows
+        output.maps = MapFolder(options.explain, results.rows.values() if results else ())
+    return output
 
 
 def _with_progress(predictions: Iterable[Any], options: PredictOptions) -> Iterable[Any]:

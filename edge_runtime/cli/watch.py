@@ -1,16 +1,14 @@
 """``python -m edge_runtime watch``: classify each image that appears in a folder, once.
 
-The results file is also the record of what is done: an image whose name, size and modification time it holds is not
-classified again, not even after a restart or a power cut. A file counts as complete when it has not changed between two
-polls.
+The results file is also the record of what is done: an image whose name, size and modification time it holds, from the
+same bundle, variant and patient's data, is not classified again, not even after a restart or a power cut. A file counts
+as complete when it has not changed between two polls.
 """
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
@@ -19,19 +17,10 @@ from edge_runtime.cli.options import WatchOptions
 from edge_runtime.errors import DataError, DermedgeError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
 from edge_runtime.io.output import json_line, write_text
-from edge_runtime.io.result_file import ResultFile, open_result_file
+from edge_runtime.io.result_file import FileState, ResultFile, file_state, open_result_file, run_fields, settings_of_run
 from edge_runtime.io.walk import NOT_AN_IMAGE, PassedOver, walk_images
 
 RESULTS_NAME = "dermedge-results.jsonl"
-
-
-@dataclass(frozen=True)
-class FileState:
-    """What tells one version of a file from the next: path, size in bytes and modification time in nanoseconds."""
-
-    image: str
-    size_bytes: int
-    modified_ns: int
 
 
 def run_watch(options: WatchOptions) -> int:
@@ -60,10 +49,18 @@ class _Watch:
         self._classifier = classifier
         self._patient = patient
         self._results = results
-        self._done = {
-            FileState(row["image"], row.get("size_bytes", 0), row.get("modified_ns", 0)) for row in results.rows
-        }
+        self._fields = run_fields(classifier, patient)
+        settings = settings_of_run(classifier, self._fields, None)
+        rows = [row for row in results.rows.values() if row.settings is not None]
+        self._done = {row.state for row in rows if row.state is not None and row.settings == settings}
         self._reported: set[str] = set()
+        others = sum(row.settings != settings for row in rows)
+        if others:
+            print(
+                f"{results.name}: {others} predictions are of another bundle or of other settings; "
+                "images that are still there are classified again",
+                file=sys.stderr,
+            )
 
     def run(self, folder: str, interval: float, once: bool, interruption: Interruption) -> int:
         """Poll the folder; returns the exit status."""
@@ -92,7 +89,7 @@ class _Watch:
             state = file_state(path)
             if problem is not None:
                 problems.append(f"error: {problem}")
-            elif state is not None:
+            elif state is not None and state.size_bytes:  # an empty file is still to be written
                 found.add(state)
         passed_over.forget(NOT_AN_IMAGE)
         for line in [*problems, *passed_over.summary()]:
@@ -104,22 +101,16 @@ class _Watch:
     def _classify(self, state: FileState) -> None:
         try:
             prediction = self._classifier.predict(state.image, patient=self._patient)
-            document = prediction.to_json(state.image)
+            document = {**prediction.to_json(state.image), **self._fields}
         except DermedgeError as error:
             document = {"image": state.image, "error": str(error)}
         if file_state(state.image) != state:
             return  # rewritten in the meantime: the next poll sees it again
-        document = {**document, "size_bytes": state.size_bytes, "modified_ns": state.modified_ns}
-        write_text(self._results.stream, json_line(document) + "\n", self._results.name)
+        document = {**document, **state.fields()}
         self._done.add(state)
+        row = self._results.row(state.image)
+        if row is not None and row.unchanged(state) and row.error and row.error == document.get("error"):
+            return  # the file's last line of this image says the same
+        write_text(self._results.stream, json_line(document) + "\n", self._results.name)
         if sys.stdout is not None:
             write_text(sys.stdout, json_line(document, sys.stdout) + "\n")
-
-
-def file_state(path: str) -> FileState | None:
-    """Return the file's state, or ``None`` when it is gone or still empty."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return None
-    return FileState(path, state.st_size, state.st_mtime_ns) if state.st_size else None

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -21,6 +20,9 @@ CSV_COLUMNS = (
     "head_ms", "warnings", "error",
 )  # fmt: skip
 
+RESULT_COLUMNS = (*CSV_COLUMNS, "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns")
+"""Those of a result file, whose lines also say what they rest on (:mod:`edge_runtime.io.result_file`)."""
+
 STANDARD_OUTPUT = "standard output"
 """What messages call it."""
 
@@ -33,16 +35,21 @@ class PredictionWriter(Protocol):
     """Writes one complete line for each image and flushes it before the call returns."""
 
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
-        """Write a prediction; ``more`` are fields that only JSON lines carry."""
+        """Write a prediction; ``more`` are further fields for JSON lines, and for CSV that has such columns."""
 
-    def error(self, name: str, error: DermedgeError) -> None:
+    def error(self, name: str, error: DermedgeError, **more: Any) -> None:
         """Write why an image has no prediction."""
 
 
 def prediction_writer(
-    file_format: str, stream: TextIO | None, *, new: bool = True, name: str = STANDARD_OUTPUT
+    file_format: str,
+    stream: TextIO | None,
+    *,
+    new: bool = True,
+    name: str = STANDARD_OUTPUT,
+    columns: tuple[str, ...] = CSV_COLUMNS,
 ) -> PredictionWriter:
-    """Return the writer of a format; ``name`` is the stream's in messages.
+    """Return the writer of a format; ``name`` is the stream's in messages, ``columns`` are those of CSV.
 
     With ``new`` the stream is empty, so a header is written first. Writing raises :class:`DataError` when the stream
     is closed or full.
@@ -51,7 +58,7 @@ def prediction_writer(
     if file_format == "jsonl":
         return _JsonLines(lines)
     if file_format == "csv":
-        return _Csv(lines, new)
+        return _Csv(lines, columns, new)
     return _Table(lines) if file_format == "table" else _Text(lines)
 
 
@@ -105,7 +112,7 @@ class _ForPeople:
     def __init__(self, lines: _Lines) -> None:
         self._lines = lines
 
-    def error(self, name: str, error: DermedgeError) -> None:
+    def error(self, name: str, error: DermedgeError, **more: Any) -> None:
         print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
@@ -144,36 +151,42 @@ class _JsonLines:
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         self._write({**prediction.to_json(name), **more})
 
-    def error(self, name: str, error: DermedgeError) -> None:
-        self._write({"image": name, "error": str(error)})
+    def error(self, name: str, error: DermedgeError, **more: Any) -> None:
+        self._write({"image": name, "error": str(error), **more})
 
     def _write(self, document: dict[str, Any]) -> None:
         self._lines.write(json_line(document, self._lines.stream))
 
 
 class _Csv:
-    def __init__(self, lines: _Lines, new: bool) -> None:
+    def __init__(self, lines: _Lines, columns: tuple[str, ...], new: bool) -> None:
         self._lines = lines
+        self._columns = columns
         if new:
-            self._write(CSV_COLUMNS)
+            self._write({column: column for column in columns})
 
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
-        timing = prediction.timing_ms
+        fields = ("label", "confidence", "verdict", "engine", "precision", "views")
         self._write(
-            (
-                printable(name), prediction.label, prediction.confidence, prediction.verdict,
-                *prediction.probabilities.values(), prediction.engine, prediction.precision, prediction.views,
-                *(round(timing[stage], 3) for stage in ("decode", "features", "head")),
-                "; ".join(prediction.warnings), "",
-            )
-        )  # fmt: skip
+            {
+                "image": name,
+                **{field: getattr(prediction, field) for field in fields},
+                **prediction.probabilities,
+                **{f"{stage}_ms": round(milliseconds, 3) for stage, milliseconds in prediction.timing_ms.items()},
+                "warnings": "; ".join(prediction.warnings),
+                **more,
+            }
+        )
 
-    def error(self, name: str, error: DermedgeError) -> None:
-        self._write((printable(name), *[""] * (len(CSV_COLUMNS) - 2), printable(str(error))))
+    def error(self, name: str, error: DermedgeError, **more: Any) -> None:
+        self._write({"image": name, "error": str(error), **more})
 
-    def _write(self, row: Iterable[Any]) -> None:
+    def _write(self, row: dict[str, Any]) -> None:
+        values = [row.get(column, "") for column in self._columns]
         row_text = io.StringIO()
-        csv.writer(row_text, lineterminator="").writerow(row)
+        csv.writer(row_text, lineterminator="").writerow(
+            printable(value) if isinstance(value, str) else value for value in values
+        )
         self._lines.write(row_text.getvalue())
 
 

@@ -1,31 +1,125 @@
-"""A file of predictions that grows line by line and is resumable after any interruption."""
+"""A file of predictions that grows line by line and is resumable after any interruption.
+
+Each line says what it rests on: the bundle, the variant, the patient's data, and the image file's size and modification
+time. A resumed run takes over only what still holds: lines of other settings are refused, and an image whose file has
+changed is classified again. Its new line is appended; the last line of an image counts.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from edge_runtime.errors import DataError
-from edge_runtime.io.output import CSV_COLUMNS
+from edge_runtime.errors import DataError, printable
+from edge_runtime.io.output import CSV_COLUMNS, RESULT_COLUMNS, variant_name
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle.patient import PatientMetadata
+    from edge_runtime.classifier import Classifier
 
 FILE_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 
 @dataclass(frozen=True)
+class FileState:
+    """What tells one version of a file from the next: path, size in bytes and modification time in nanoseconds."""
+
+    image: str
+    size_bytes: int
+    modified_ns: int
+
+    def fields(self) -> dict[str, int]:
+        """Return what a line says of it."""
+        return {"size_bytes": self.size_bytes, "modified_ns": self.modified_ns}
+
+
+def file_state(path: str) -> FileState | None:
+    """Return the file's state, or ``None`` when there is no such file."""
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return FileState(path, state.st_size, state.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all predictions of a run rest on, in the words of its messages."""
+
+    variant: str
+    bundle: str
+    patient: str
+    heat_maps: str
+
+    def require(self, before: RunSettings, path: Path | str) -> None:
+        """Raise :class:`DataError` when a line of ``path`` rests on other settings than these."""
+        for then, now in zip(astuple(before), astuple(self), strict=True):
+            if then != now:
+                raise DataError(f"{path}: was begun with {then}, but this run uses {now}")
+
+
+def _settings(fields: dict[str, Any], folder: str | None) -> RunSettings:
+    """Return the settings that a line's fields tell; heat maps are in ``folder``."""
+    patient = ", ".join(f"{name} {printable(str(fields[name]))}" for name in ("age", "sex", "site") if fields.get(name))
+    return RunSettings(
+        variant_name(fields["engine"], fields["precision"], int(fields.get("views") or 1)),
+        f"bundle {fields['bundle']}" if fields.get("bundle") else "a bundle that its lines do not name",
+        patient or "no patient's data",
+        f"heat maps in {printable(folder)}" if folder else "no heat maps",
+    )
+
+
+def settings_of_run(classifier: Classifier, fields: dict[str, Any], folder: Path | None) -> RunSettings:
+    """Return the settings of the present run, whose lines have these ``fields``."""
+    variant = {"engine": classifier.engine, "precision": classifier.precision, "views": classifier.views}
+    return _settings({**variant, **fields}, str(folder) if folder else None)
+
+
+def run_fields(classifier: Classifier, patient: PatientMetadata | None) -> dict[str, Any]:
+    """Return what a run adds to each of its lines: the bundle, as the first 16 digits of its manifest's checksum, and
+    what is known of the patient."""
+    fields: dict[str, Any] = {"bundle": classifier.manifest.manifest_sha256[:16]}
+    if patient is not None:
+        words = {"sex": patient.sex, "site": patient.site}
+        fields["age"] = patient.age if patient.age is None else float(patient.age)
+        fields |= {name: (word or "").strip().lower() for name, word in words.items()}
+    return {name: value for name, value in fields.items() if value not in (None, "", "unknown")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a line of a result file says of an image; ``settings`` is ``None`` where it holds an error."""
+
+    image: str
+    state: FileState | None
+    settings: RunSettings | None
+    heat_map: str
+    error: str
+
+    def unchanged(self, state: FileState | None) -> bool:
+        """Whether the image's file has the size and modification time that the line tells."""
+        return state is not None and self.state is not None and self.state.fields() == state.fields()
+
+
+@dataclass(frozen=True)
 class ResultFile:
-    """An open result file: where predictions go, name, format, whether it is new, and the rows it already holds."""
+    """An open result file: where predictions go, name, format, whether it is new, and the last row of each image."""
 
     stream: TextIO
     name: str
     file_format: str
     new: bool
-    rows: list[dict[str, Any]]
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def row(self, image: str) -> Row | None:
+        """Return the last row of an image, whose name CSV has as one line."""
+        return self.rows.get(image) or self.rows.get(printable(image))
 
 
 @contextmanager
@@ -44,7 +138,7 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
         raise DataError(f"{path}: expected a regular file, found something else")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = _read_rows(path, file_format) if path.exists() else []
+        rows = _read_rows(path, file_format) if path.exists() else {}
         new = not path.exists() or path.stat().st_size == 0
         stream = path.open("a", encoding="utf-8", newline="")
     except OSError as error:
@@ -61,24 +155,36 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
                 raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _read_rows(path: Path, file_format: str) -> list[dict[str, Any]]:
+def _read_rows(path: Path, file_format: str) -> dict[str, Row]:
     _drop_torn_line(path)
     with path.open(encoding="utf-8", newline="") as lines:
         try:
             if file_format == "jsonl":
-                return [_slim(json.loads(line)) for line in lines]
+                return _last_rows(json.loads(line) for line in lines)
             reader = csv.DictReader(lines)
-            if reader.fieldnames is not None and tuple(reader.fieldnames) != CSV_COLUMNS:
+            header = tuple(reader.fieldnames or RESULT_COLUMNS)
+            if header == CSV_COLUMNS:
+                raise DataError(f"{path}: expected a column bundle, found a table of an earlier version; begin another")
+            if header != RESULT_COLUMNS:
                 raise ValueError("another header")
-            return [_slim(row) for row in reader]
-        except (ValueError, TypeError, KeyError) as error:
+            return _last_rows(reader)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: expected predictions of this program, found something else ({error})") from None
 
 
-def _slim(row: dict[str, Any]) -> dict[str, Any]:
+def _last_rows(lines: Iterable[dict[str, Any]]) -> dict[str, Row]:
     """Keep only what resuming needs, so that a long file takes little memory."""
-    kept = {key: row[key] for key in ("engine", "precision", "views", "size_bytes", "modified_ns") if row.get(key)}
-    return {"image": row["image"], **kept}
+    rows: dict[str, Row] = {}
+    known: dict[RunSettings, RunSettings] = {}
+    for line in lines:
+        image, size_bytes, heat_map = line["image"], line.get("size_bytes"), line.get("heat_map") or ""
+        state = None if size_bytes in (None, "") else FileState(image, int(size_bytes), int(line["modified_ns"]))
+        settings = None
+        if not line.get("error"):
+            settings = _settings(line, str(Path(heat_map).parent) if heat_map else None)
+            settings = known.setdefault(settings, settings)
+        rows[image] = Row(image, state, settings, heat_map, line.get("error") or "")
+    return rows
 
 
 def _drop_torn_line(path: Path) -> None:
