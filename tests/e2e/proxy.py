@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.end_headers()
             self.wfile.write(body)
-        except ConnectionError:  # the browser went elsewhere before its answer came, which is its right
+        except ConnectionError:  # the browser went elsewhere before its response came, which is its right
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
