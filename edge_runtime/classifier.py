@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.location import find_bundle, read_variant_files
 from edge_runtime.bundle.manifest import Manifest, read_manifest
 from edge_runtime.engines import backend, variant_read_by
@@ -59,6 +58,7 @@ class Classifier:
         files = read_variant_files(bundle, manifest, variant_read_by(engine, precision))
         self.bundle = bundle
         self.manifest = manifest
+        self.class_codes = manifest.class_set.codes
         self.engine = engine
         self.precision = precision
         self.threads = threads
@@ -142,9 +142,11 @@ class Classifier:
     ) -> Prediction:
         """Classify one image: a path, the bytes of a file, a PIL image or a uint8 array of shape (H, W, 3).
 
-        ``explain=True`` adds the class-activation map of the most probable class, or of ``explain_class``.
+        ``explain=True`` adds the class-activation map of the most probable class, or of ``explain_class``, the code of
+        one of the manifest's classes.
         Raises :class:`ImageError` for an unusable image and :class:`EngineError` when the engine fails.
         """
+        self._check_class(explain_class)
         image_hwc, decode_ms = self._decode(source)
         return self._classify([image_hwc], [decode_ms], explain, explain_class, patient)[0]
 
@@ -161,6 +163,7 @@ class Classifier:
         ``sources`` are what :meth:`predict` takes; all images are of the same ``patient``. Engines whose graphs take
         one image at a time (TFLite, OpenVINO) are called once per image.
         """
+        self._check_class(explain_class)
         decoded = [self._decode(source) for source in sources]
         if not decoded:
             return []
@@ -192,6 +195,10 @@ class Classifier:
             return self.predict(source, **options)
         except DermedgeError as error:
             return error
+
+    def _check_class(self, code: str | None) -> None:
+        if code is not None and code not in self.class_codes:
+            raise EngineError(f"unknown class {code!r}, expected one of {' '.join(self.class_codes)}")
 
     def _decode(self, source: Any) -> tuple[NDArray[np.uint8], float]:
         started = perf_counter()
@@ -227,7 +234,7 @@ class Classifier:
             "features": 1e3 * (featured - started) / len(images),
             "head": 1e3 * (predicted - featured) / len(images),
         }
-        explained = [explain_class or CLASS_CODES[index] for index in probabilities.argmax(axis=1)]
+        explained = [explain_class or self.class_codes[index] for index in probabilities.argmax(axis=1)]
         maps: Any = [None] * len(images)
         if explain or explain_class is not None:
             maps = self._class_activation_maps(head_inputs, explained)
@@ -255,8 +262,8 @@ class Classifier:
     ) -> Prediction:
         verdict, warning = self._verdict(float(probabilities.max()), outlier_score)
         return Prediction(
-            label=CLASS_CODES[int(probabilities.argmax())],
-            probabilities=dict(zip(CLASS_CODES, probabilities.tolist(), strict=True)),
+            label=self.class_codes[int(probabilities.argmax())],
+            probabilities=dict(zip(self.class_codes, probabilities.tolist(), strict=True)),
             verdict=verdict,
             engine=self.engine,
             precision=self.precision,
@@ -284,14 +291,11 @@ class Classifier:
         return "diagnosis", ()
 
     def _class_activation_maps(self, head_inputs: dict[str, Any], codes: list[str]) -> NDArray[np.float32]:
-        for code in codes:
-            if code not in CLASS_CODES:
-                raise EngineError(f"unknown class {code!r}, expected one of {' '.join(CLASS_CODES)}")
         with self._explain_lock:
             if self._explain is None:  # loaded on first use: most predictions need no map
                 self._explain = self._module.load_graph(self._explain_data, 1, self.replicas)
-        class_weights = np.zeros((len(codes), len(CLASS_CODES)), dtype=np.float32)
-        class_weights[range(len(codes)), [CLASS_CODES.index(code) for code in codes]] = 1.0
+        class_weights = np.zeros((len(codes), len(self.class_codes)), dtype=np.float32)
+        class_weights[range(len(codes)), [self.class_codes.index(code) for code in codes]] = 1.0
         outputs = self._explain({**head_inputs, "class_weights": class_weights})
         maps: NDArray[np.float32] = outputs["class_activation_map"]
         if not np.isfinite(maps).all():

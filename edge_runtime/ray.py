@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.location import find_bundle
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import Classifier
@@ -69,7 +68,7 @@ class BatchScorer:
 
     def _row(self, name: str, source: Any) -> dict[str, Any]:
         row: dict[str, Any] = {"image": name, "label": "", "verdict": "", "error": ""}
-        probabilities = dict.fromkeys(CLASS_CODES, float("nan"))
+        probabilities = dict.fromkeys(self._classifier.class_codes, float("nan"))
         try:
             prediction = self._classifier.predict(source)
         except ImageError as error:

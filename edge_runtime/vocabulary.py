@@ -17,7 +17,6 @@ Role = Literal["features", "head", "explain", "model"]
 ViewCount = Literal[1, 4, 8]
 """Views of test-time augmentation: the upright image, its four rotations, or all eight symmetries of the square."""
 
-ClassCode = Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 Verdict = Literal["diagnosis", "not_sure", "not_a_lesion_image"]
 OutputFormat = Literal["text", "table", "jsonl", "csv"]
 OverlayStyle = Literal["side-by-side", "overlay", "heat"]

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from edge_runtime import Classifier, DermedgeError
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.imaging.overlay import render_side_by_side
 
 
@@ -22,13 +21,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write a heat map for each of these classes.")
     parser.add_argument("image", type=Path)
     parser.add_argument("output", type=Path, help="folder for the PNG files")
-    parser.add_argument("--classes", nargs="+", default=CLASS_CODES, choices=CLASS_CODES, help="default: all seven")
+    parser.add_argument("--classes", nargs="+", metavar="CODE", help="default: all of the bundle")
     parser.add_argument("--bundle", help="default: the newest one under models/")
     arguments = parser.parse_args()
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     with Classifier.load(arguments.bundle) as classifier:
-        for code in arguments.classes:
+        for code in arguments.classes or classifier.class_codes:
             prediction = classifier.predict(arguments.image, explain_class=code)
             assert prediction.class_activation_map is not None
             path = arguments.output / f"{arguments.image.stem}-{code}-{prediction.probabilities[code]:.3f}.png"

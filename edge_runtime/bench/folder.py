@@ -51,8 +51,8 @@ def _measure_engine(bundle: Path, engine: str, folder: str, cpus: int) -> dict[s
         alone = -(-_IMAGES // cpus)
         paths = sorted(str(path) for path in Path(folder).iterdir())
         works: dict[str, tuple[int, Callable[[], object]]] = {
-            "single": (alone, lambda: _write_all(_one_by_one(classifier, paths[:alone]))),
-            "folder": (_IMAGES, lambda: _write_all(classifier.predict_many(paths))),
+            "single": (alone, lambda: _write_all(classifier, _one_by_one(classifier, paths[:alone]))),
+            "folder": (_IMAGES, lambda: _write_all(classifier, classifier.predict_many(paths))),
             "bare single": (alone, lambda: [run(inputs) for _ in range(alone)]),
             "bare all": (_IMAGES, lambda: list(pool.map(lambda _: run(inputs), range(_IMAGES)))),
         }
@@ -74,10 +74,10 @@ def _one_by_one(classifier: Classifier, paths: list[str]) -> Iterator[tuple[Any,
     return ((path, classifier.predict(path)) for path in paths)
 
 
-def _write_all(predictions: Iterator[tuple[Any, Any]]) -> None:
+def _write_all(classifier: Classifier, predictions: Iterator[tuple[Any, Any]]) -> None:
     """Write every prediction as ``predict --output`` does."""
     with tempfile.TemporaryFile("w", encoding="utf-8") as stream:
-        writer = prediction_writer("jsonl", stream)
+        writer = prediction_writer("jsonl", stream, classifier.manifest.class_set)
         for name, prediction in predictions:
             writer.prediction(name, prediction)
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from edge_runtime.bundle.classes import CLASS_CODES, LesionClass
+from edge_runtime.bundle.classes import ClassSet, LesionClass, with_meanings
 from edge_runtime.errors import BundleError
 from edge_runtime.vocabulary import ROLES as ROLES
 from edge_runtime.vocabulary import GraphFormat, Precision
@@ -160,6 +160,11 @@ class Manifest(_Section, frozen=True):
     patient_metadata: PatientMetadataSpec | None = None
     manifest_sha256: str = ""
 
+    @property
+    def class_set(self) -> ClassSet:
+        """The classes with their groups and meanings."""
+        return ClassSet(with_meanings(self.classes))
+
     def graph(self, file: str) -> GraphFile:
         """Return the entry of a graph file; the manifest was checked, so a variant's file always has one."""
         return next(graph for graph in self.graphs if graph.file == file)
@@ -250,10 +255,8 @@ def _check_checksum(manifest: Manifest, data: bytes, path: Path) -> None:
 
 
 def _check_consistency(manifest: Manifest, path: Path) -> None:
-    """Refuse what types alone cannot: another class list, dangling or escaping file names, impossible numbers."""
-    codes = tuple(lesion_class.code for lesion_class in manifest.classes)
-    if codes != CLASS_CODES:
-        raise BundleError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(codes) or 'none'}")
+    """Refuse what types alone cannot: unusable classes, dangling or escaping file names, impossible numbers."""
+    _check_classes(manifest, path)
     files = [graph.file for graph in manifest.graphs]
     for file in files:
         if "/" in file or "\\" in file or file.startswith("."):
@@ -278,3 +281,20 @@ def _check_consistency(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: expected a positive temperature, found {manifest.calibration.temperature}")
     if not 1 <= manifest.input.size <= 4096:
         raise BundleError(f"{path}: expected an input size of 1 to 4096 pixels, found {manifest.input.size}")
+
+
+_OF_CLASSES = ("class_weights", "logits", "probabilities")
+"""Tensors with one value for each class in their last dimension."""
+
+
+def _check_classes(manifest: Manifest, path: Path) -> None:
+    try:
+        count = len(manifest.class_set)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from None
+    for graph in manifest.graphs:
+        for tensor in (*graph.inputs, *graph.outputs):
+            if tensor.name in _OF_CLASSES and tensor.shape[-1:] != [count]:
+                raise BundleError(
+                    f"{path}: expected {tensor.name} of {graph.file!r} for {count} classes, found shape {tensor.shape}"
+                )

@@ -43,7 +43,7 @@ def run_camera(options: CameraOptions) -> int:
         interruption = stack.enter_context(catch_stop_signals())
         classifier = stack.enter_context(load_classifier(options))
         patient = read_patient(options, classifier)
-        writer = prediction_writer(options.line_format, sys.stdout)
+        writer = prediction_writer(options.line_format, sys.stdout, classifier.manifest.class_set)
         rate = FrameRate()
         failed, due = 0, monotonic()
         frames = stack.enter_context(closing(open_frames(options.source, mode)))

@@ -36,6 +36,6 @@ def run_explain(options: ExplainOptions) -> int:
         rows = np.round(class_activation_map.astype(float), 6).tolist()
         print(json_line({**prediction.to_json(options.image), **more, "class_activation_map": rows}))
         return 0
-    prediction_writer("text", sys.stdout).prediction(options.image, prediction)
+    prediction_writer("text", sys.stdout, classifier.manifest.class_set).prediction(options.image, prediction)
     print(f"evidence for {prediction.explained_class}: {printable(str(options.output))}")
     return 0

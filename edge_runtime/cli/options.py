@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edge_runtime.options import BundleOptions, LineOptions, PatientOptions, Positive, Seconds
-from edge_runtime.vocabulary import ClassCode, OverlayStyle, Shell
+from edge_runtime.vocabulary import OverlayStyle, Shell
 
 
 class PredictOptions(LineOptions, frozen=True, kw_only=True):
@@ -42,7 +42,11 @@ class ExplainOptions(PatientOptions, frozen=True, kw_only=True):
     ]
     output: Annotated[Path, Meta(description="PNG to write", extra={"metavar": "FILE"})] = Path("explanation.png")
     class_code: Annotated[
-        ClassCode | None, Meta(description="class to explain (default: the most probable)", extra={"flag": "--class"})
+        str | None,
+        Meta(
+            description="code of the class to explain (default: the most probable)",
+            extra={"flag": "--class", "metavar": "CODE"},
+        ),
     ] = None
     style: Annotated[
         OverlayStyle,

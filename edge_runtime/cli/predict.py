@@ -14,7 +14,7 @@ from edge_runtime.cli.loading import load_classifier, read_patient
 from edge_runtime.cli.options import PredictOptions
 from edge_runtime.errors import DataError, DermedgeError, ImageError, printable
 from edge_runtime.interruption import Interruption, catch_stop_signals
-from edge_runtime.io.output import RESULT_COLUMNS, PredictionWriter, prediction_writer
+from edge_runtime.io.output import PredictionWriter, prediction_writer, result_columns
 from edge_runtime.io.result_file import (
     FileState,
     ResultFile,
@@ -165,18 +165,23 @@ def _open_output(
     options: PredictOptions, classifier: Classifier, patient: PatientMetadata | None, stack: ExitStack
 ) -> _Output:
     """Open where predictions go. Refuses to resume a file of other settings."""
-    results, fields = None, run_fields(classifier, patient)
+    results, fields, classes = None, run_fields(classifier, patient), classifier.manifest.class_set
     if options.output:
-        results = stack.enter_context(open_result_file(options.output, options.resume))
+        results = stack.enter_context(open_result_file(options.output, classes.codes, options.resume))
         settings = settings_of_run(classifier, fields, options.explain)
         for row in results.rows.values():
             if row.settings is not None:
                 settings.require(row.settings, options.output)
         writer = prediction_writer(
-            results.file_format, results.stream, new=results.new, name=results.name, columns=RESULT_COLUMNS
+            results.file_format,
+            results.stream,
+            classes,
+            new=results.new,
+            name=results.name,
+            columns=result_columns(classes.codes),
         )
     else:
-        writer = prediction_writer(options.line_format, sys.stdout)
+        writer = prediction_writer(options.line_format, sys.stdout, classes)
     output = _Output(writer, results, fields)
     if options.explain:
         from edge_runtime.io.map_folder import MapFolder

@@ -34,10 +34,10 @@ def run_watch(options: WatchOptions) -> int:
     output = options.output or folder / RESULTS_NAME
     with ExitStack() as stack:
         interruption = stack.enter_context(catch_stop_signals())
-        results = stack.enter_context(open_result_file(output, resume=True))
+        classifier = stack.enter_context(load_classifier(options))
+        results = stack.enter_context(open_result_file(output, classifier.class_codes, resume=True))
         if results.file_format != "jsonl":
             raise DataError(f"{output}: expected a name ending in .jsonl")
-        classifier = stack.enter_context(load_classifier(options))
         watch = _Watch(classifier, read_patient(options, classifier), results)
         return watch.run(str(folder), options.interval, options.once, interruption)
 

@@ -6,29 +6,20 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import DataError, DermedgeError, printable
 
 if TYPE_CHECKING:
     from edge_runtime.prediction import Prediction
 
-CSV_COLUMNS = (
-    "image", "label", "confidence", "verdict", *CLASS_CODES, "engine", "precision", "views", "decode_ms", "features_ms",
-    "head_ms", "warnings", "error",
-)  # fmt: skip
-
-RESULT_COLUMNS = (*CSV_COLUMNS, "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns")
-"""Those of a result file, whose lines also say what they rest on (:mod:`edge_runtime.io.result_file`)."""
-
 STANDARD_OUTPUT = "standard output"
 """What messages call it."""
 
-_FULL_NAMES: dict[str, str] = {lesion_class.code: lesion_class.name for lesion_class in CLASSES}
 _VERDICTS = {"diagnosis": "", "not_sure": "not sure, most likely ", "not_a_lesion_image": "not a lesion image? "}
-_TABLE = "{:<40} {:<6} {:>10}  {:<18}  {}"
 
 
 class PredictionWriter(Protocol):
@@ -41,16 +32,31 @@ class PredictionWriter(Protocol):
         """Write why an image has no prediction."""
 
 
+def csv_columns(codes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of CSV for a model whose classes have these codes."""
+    return (
+        "image", "label", "confidence", "verdict", *codes, "engine", "precision", "views", "decode_ms", "features_ms",
+        "head_ms", "warnings", "error",
+    )  # fmt: skip
+
+
+def result_columns(codes: Sequence[str]) -> tuple[str, ...]:
+    """Return those of a result file, whose lines also say what they rest on (:mod:`edge_runtime.io.result_file`)."""
+    return (*csv_columns(codes), "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns")
+
+
 def prediction_writer(
     file_format: str,
     stream: TextIO | None,
+    classes: ClassSet,
     *,
     new: bool = True,
     name: str = STANDARD_OUTPUT,
-    columns: tuple[str, ...] = CSV_COLUMNS,
+    columns: tuple[str, ...] | None = None,
 ) -> PredictionWriter:
-    """Return the writer of a format; ``name`` is the stream's in messages, ``columns`` are those of CSV.
+    """Return the writer of a format for a model of these classes.
 
+    ``name`` is the stream's in messages; ``columns`` are those of CSV, by default :func:`csv_columns`.
     With ``new`` the stream is empty, so a header is written first. Writing raises :class:`DataError` when the stream
     is closed or full.
     """
@@ -58,8 +64,8 @@ def prediction_writer(
     if file_format == "jsonl":
         return _JsonLines(lines)
     if file_format == "csv":
-        return _Csv(lines, columns, new)
-    return _Table(lines) if file_format == "table" else _Text(lines)
+        return _Csv(lines, columns or csv_columns(classes.codes), new)
+    return _Table(lines, classes) if file_format == "table" else _Text(lines, classes)
 
 
 def variant_name(engine: str, precision: str, views: int) -> str:
@@ -117,24 +123,30 @@ class _ForPeople:
 
 
 class _Text(_ForPeople):
+    def __init__(self, lines: _Lines, classes: ClassSet) -> None:
+        super().__init__(lines)
+        self._names = {one.code: one.name for one in classes.classes}
+
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         total_ms = sum(prediction.timing_ms.values())
         self._lines.write(
-            f"{printable(name)}: {_VERDICTS[prediction.verdict]}{prediction.label} ({_FULL_NAMES[prediction.label]}) "
+            f"{printable(name)}: {_VERDICTS[prediction.verdict]}{prediction.label} ({self._names[prediction.label]}) "
             f"{prediction.confidence:.1%}, then {_runners_up(prediction)} "
             f"[{variant_name(prediction.engine, prediction.precision, prediction.views)}, {total_ms:.1f} ms]"
         )
 
 
 class _Table(_ForPeople):
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: _Lines, classes: ClassSet) -> None:
         super().__init__(lines)
-        lines.write(_TABLE.format("image", "label", "confidence", "verdict", "then"))
+        width = max(6, *map(len, classes.codes))
+        self._row = f"{{:<40}} {{:<{width}}} {{:>10}}  {{:<18}}  {{}}"
+        lines.write(self._row.format("image", "label", "confidence", "verdict", "then"))
 
     def prediction(self, name: str, prediction: Prediction, **more: Any) -> None:
         shown = printable(name)
         self._lines.write(
-            _TABLE.format(
+            self._row.format(
                 shown if len(shown) <= 40 else "…" + shown[-39:],
                 prediction.label,
                 f"{prediction.confidence:.1%}",

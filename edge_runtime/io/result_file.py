@@ -10,14 +10,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge_runtime.errors import DataError, printable
-from edge_runtime.io.output import CSV_COLUMNS, RESULT_COLUMNS, variant_name
+from edge_runtime.io.output import csv_columns, result_columns, variant_name
 
 if TYPE_CHECKING:
     from edge_runtime.bundle.patient import PatientMetadata
@@ -123,8 +123,8 @@ class ResultFile:
 
 
 @contextmanager
-def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
-    """Open ``path`` for more predictions; its suffix gives the format.
+def open_result_file(path: Path, codes: Sequence[str], resume: bool) -> Iterator[ResultFile]:
+    """Open ``path`` for more predictions of a model with these class codes; its suffix gives the format.
 
     With ``resume`` an existing file's complete lines are read and kept, and a last line that was cut off is removed.
     Without, an existing file is refused. Raises :class:`DataError`.
@@ -138,7 +138,7 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
         raise DataError(f"{path}: expected a regular file, found something else")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = _read_rows(path, file_format) if path.exists() else {}
+        rows = _read_rows(path, file_format, codes) if path.exists() else {}
         new = not path.exists() or path.stat().st_size == 0
         stream = path.open("a", encoding="utf-8", newline="")
     except OSError as error:
@@ -155,18 +155,18 @@ def open_result_file(path: Path, resume: bool) -> Iterator[ResultFile]:
                 raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _read_rows(path: Path, file_format: str) -> dict[str, Row]:
+def _read_rows(path: Path, file_format: str, codes: Sequence[str]) -> dict[str, Row]:
     _drop_torn_line(path)
     with path.open(encoding="utf-8", newline="") as lines:
         try:
             if file_format == "jsonl":
                 return _last_rows(json.loads(line) for line in lines)
             reader = csv.DictReader(lines)
-            header = tuple(reader.fieldnames or RESULT_COLUMNS)
-            if header == CSV_COLUMNS:
+            header = tuple(reader.fieldnames or result_columns(codes))
+            if header == csv_columns(codes):
                 raise DataError(f"{path}: expected a column bundle, found a table of an earlier version; begin another")
-            if header != RESULT_COLUMNS:
-                raise ValueError("another header")
+            if header != result_columns(codes):
+                raise ValueError("another header, or other classes than this model's")
             return _last_rows(reader)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: expected predictions of this program, found something else ({error})") from None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import vocabulary
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import Variant
 from edge_runtime.cli.parser import COMMANDS
 from edge_runtime.engines import ENGINES, GRAPH_FORMATS
@@ -29,7 +29,6 @@ def test_engines_and_formats() -> None:
 
 
 def test_classes_views_and_roles() -> None:
-    assert get_args(vocabulary.ClassCode) == CLASS_CODES
     image_nhwc = np.arange(1 * 4 * 4 * 3, dtype=np.uint8).reshape(1, 4, 4, 3)
     assert len({apply_symmetry(image_nhwc, index).tobytes() for index in range(16)}) == max(vocabulary.VIEW_COUNTS)
     assert Variant.__struct_fields__ == vocabulary.ROLES
@@ -37,7 +36,7 @@ def test_classes_views_and_roles() -> None:
 
 def test_every_output_format_has_a_writer_of_its_own() -> None:
     formats = get_args(vocabulary.OutputFormat)
-    assert len({type(prediction_writer(name, io.StringIO())) for name in formats}) == len(formats)
+    assert len({type(prediction_writer(name, io.StringIO(), ham10000())) for name in formats}) == len(formats)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from flask import Flask, request
 
 from edge_runtime import __version__
 from webapp.problems import MEDIA_TYPE, ProblemDocument
-from webapp.requests.schemas import BatchItemError, PredictionResponse
+from webapp.requests.schemas import CLASS_CODE_FORMAT, BatchItemError, PredictionResponse
 
 View = TypeVar("View", bound=Callable[..., Any])
 _REFERENCES = "#/components/schemas/{name}"
@@ -59,8 +59,8 @@ def described_routes(app: Flask) -> list[tuple[str, str, Operation]]:
     return sorted(routes, key=lambda route: route[:2])
 
 
-def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
-    """Return the whole document as plain data."""
+def build_document(app: Flask, class_codes: Sequence[str], api_key_required: bool) -> dict[str, Any]:
+    """Return the whole document as plain data; ``class_codes`` are the values of fields that name a class."""
     routes = described_routes(app)
     structs: list[type] = [ProblemDocument, PredictionResponse, BatchItemError]
     for _, _, operation in routes:
@@ -68,6 +68,7 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
         structs += [operation.form] if operation.form else []
     unique = list(dict.fromkeys(structs))
     references, components = msgspec.json.schema_components(unique, ref_template=_REFERENCES)
+    components = _with_class_codes(components, list(class_codes))
     by_struct = dict(zip(unique, references, strict=True))
     paths: dict[str, Any] = {}
     for path, method, operation in routes:
@@ -80,8 +81,8 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
         "info": {
             "title": "dermedge",
             "version": __version__,
-            "description": "Classifies dermoscopic images into seven diagnoses. Research software, not a medical "
-            "device. Images are held in memory for the request and never stored.",
+            "description": "Classifies dermoscopic images. Research software, not a medical device. Images are held in "
+            "memory for the request and never stored.",
         },
         "servers": [{"url": f"{request.script_root}/"}],
         "paths": paths,
@@ -91,6 +92,19 @@ def build_document(app: Flask, api_key_required: bool) -> dict[str, Any]:
         scheme = {"type": "http", "scheme": "bearer", "description": "The server's API key."}
         document["components"]["securitySchemes"] = {"apiKey": scheme}
     return document
+
+
+def _with_class_codes(schema: Any, codes: list[str]) -> Any:
+    """Return a schema with the model's class codes in the place of the format that stands for them."""
+    if isinstance(schema, list):
+        return [_with_class_codes(one, codes) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    filled = {key: _with_class_codes(value, codes) for key, value in schema.items()}
+    if filled.get("format") == CLASS_CODE_FORMAT:
+        del filled["format"]
+        filled["enum"] = codes
+    return filled
 
 
 def _operation_object(

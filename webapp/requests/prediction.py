@@ -33,6 +33,9 @@ def predict_upload(state: ServerState, upload: Upload, options: PredictOptions) 
     Raises :class:`RefusalError` for a refusal and :class:`~edge_runtime.errors.ImageError` for an unusable image.
     """
     classifier = state.engines.select(options.engine, options.precision)
+    if options.explain_class is not None and options.explain_class not in classifier.class_codes:
+        codes = " ".join(classifier.class_codes)
+        raise RefusalError(400, f"field 'explain_class': expected one of {codes}, found {options.explain_class!r}")
     explain = options.explain != "0" or options.explain_class is not None
     patient = read_patient(classifier.manifest, options)
     with state.gate.enter():

@@ -9,8 +9,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_runtime.bundle.classes import Group
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
-from edge_runtime.vocabulary import ClassCode, Precision, Verdict
+from edge_runtime.vocabulary import Precision, Verdict
+
+CLASS_CODE_FORMAT = "class-code"
+ClassCode = Annotated[str, Meta(extra_json_schema={"format": CLASS_CODE_FORMAT})]
+"""The code of one of the loaded model's classes; the OpenAPI document lists them in the place of this format."""
 
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
@@ -107,6 +112,8 @@ class ModelClass(msgspec.Struct, frozen=True):
     code: ClassCode
     name: str
     malignant: bool
+    group: Group
+    meaning: Annotated[str, Meta(description="What the class is, in plain language; may be empty.")]
 
 
 class ModelResponse(msgspec.Struct, frozen=True):

@@ -41,7 +41,9 @@ def model_card() -> str:
 
 def _document() -> dict[str, Any]:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
-    return build_document(app, server_state().configuration.api_key is not None)
+    state = server_state()
+    codes = state.engines.manifest.class_set.codes
+    return build_document(app, codes, state.configuration.api_key is not None)
 
 
 def _read_card(path: Path) -> str:

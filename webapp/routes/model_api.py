@@ -68,9 +68,13 @@ def describe_model(state: ServerState) -> dict[str, Any]:
         }
         for graph in plain["graphs"]
     ]
-    copied = ("name", "architecture", "demo", "classes", "input", "thresholds", "patient_metadata", "measured")
+    copied = ("name", "architecture", "demo", "input", "thresholds", "patient_metadata", "measured")
     return {
         **{name: plain[name] for name in copied},
+        "classes": [
+            {name: getattr(one, name) for name in ("code", "name", "malignant", "group", "meaning")}
+            for one in manifest.class_set.classes
+        ],
         "provenance": plain["provenance"],
         "variants": state.engines.variants,
         "default_variant": state.engines.default_variant,

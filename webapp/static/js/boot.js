@@ -12,6 +12,8 @@ export const variantNames = boot.variant_names;
 export const apiKeyRequired = boot.api_key_required;
 
 export const classNames = Object.fromEntries(model.classes.map(({ code, name }) => [code, name]));
+export const meanings = Object.fromEntries(model.classes.map(({ code, meaning }) => [code, meaning]));
+const groups = Object.fromEntries(model.classes.map(({ code, group }) => [code, group]));
 export const malignant = new Set(model.classes.filter((each) => each.malignant).map(({ code }) => code));
 
 /** Fill the places in a text: format("Sample: {name}", {name: "x"}) → "Sample: x". */
@@ -24,6 +26,12 @@ export function percent(probability) {
   if (probability < 0.005) return "< 1 %";
   if (probability > 0.995) return "> 99 %";
   return `${Math.round(probability * 100)} %`;
+}
+
+/** The group of a class in words, empty for a class that is neither malignant nor benign. */
+export function groupText(code) {
+  if (malignant.has(code)) return `▲ ${texts.result.malignant}`;
+  return groups[code] === "benign" ? texts.result.benign : "";
 }
 
 /** Milliseconds with a sensible number of digits. */

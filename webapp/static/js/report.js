@@ -1,6 +1,6 @@
 // A one-page report, drawn on a canvas in the browser: as a PNG, or as a PDF that holds that page.
 
-import { byId, classNames, format, headline, malignant, model, percent, texts } from "./boot.js";
+import { byId, classNames, format, groupText, headline, malignant, meanings, model, percent, texts } from "./boot.js";
 import { heatPixels, hasEvidence } from "./heat.js";
 import { imagePdf } from "./pdf.js";
 import { engineLine } from "./result_view.js";
@@ -52,8 +52,8 @@ async function drawReport(image) {
   const confidence = prediction.verdict === "diagnosis" ? ` · ${percent(prediction.probabilities[prediction.label])}` : "";
   write(headline(prediction) + confidence, 54, { weight: 650, gap: 0.2 });
   if (prediction.verdict === "diagnosis") {
-    write(malignant.has(prediction.label) ? `▲ ${texts.result.malignant}` : texts.result.benign, 26, { gap: 0.4 });
-    write(texts.classes[prediction.label], 26, { colour: "#53625e", gap: 1 });
+    write(groupText(prediction.label), 26, { gap: 0.4 });
+    write(meanings[prediction.label], 26, { colour: "#53625e", gap: 1 });
   } else {
     write(texts.result[`${prediction.verdict}_text`], 26, { colour: "#53625e", gap: 1 });
   }

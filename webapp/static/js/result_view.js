@@ -1,6 +1,6 @@
 // The prediction for one image: headline, bars, image beside heat map, engine and time.
 
-import { byId, classNames, format, headline, malignant, milliseconds, percent, texts, totalMilliseconds, variantNames } from "./boot.js";
+import { byId, classNames, format, groupText, headline, malignant, meanings, milliseconds, percent, texts, totalMilliseconds, variantNames } from "./boot.js";
 import { drawHeat, hasEvidence } from "./heat.js";
 
 /** Show an image's state; the same call again after every change. */
@@ -26,14 +26,14 @@ export function showResult(image) {
 
 function meaning(prediction) {
   if (!prediction) return "";
-  return prediction.verdict === "diagnosis" ? texts.classes[prediction.label] : texts.result[`${prediction.verdict}_text`];
+  return prediction.verdict === "diagnosis" ? meanings[prediction.label] : texts.result[`${prediction.verdict}_text`];
 }
 
 function showGroup(code) {
   const group = byId("group");
-  const isMalignant = malignant.has(code);
-  group.textContent = code ? `${isMalignant ? "▲ " : ""}${isMalignant ? texts.result.malignant : texts.result.benign}` : "";
-  group.classList.toggle("malignant", isMalignant);
+  group.textContent = code ? groupText(code) : "";
+  group.hidden = !group.textContent;
+  group.classList.toggle("malignant", malignant.has(code));
 }
 
 function showBars(prediction, selected) {
