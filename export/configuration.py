@@ -70,8 +70,20 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
 class ExportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One export, but for its tolerances. Formats and precisions are kept in a fixed order, each once, always fp32."""
 
-    checkpoint: Annotated[Path, Meta(description="checkpoint in its run folder (best.pt)", extra={"metavar": "FILE"})]
     output: Annotated[Path, Meta(description="bundle to write; an old one is replaced", extra={"metavar": "FOLDER"})]
+    checkpoint: (
+        Annotated[Path, Meta(description="checkpoint in its run folder (best.pt)", extra={"metavar": "FILE"})] | None
+    ) = None
+    bundle: (
+        Annotated[
+            Path,
+            Meta(
+                description="instead of a checkpoint, a bundle with weights.safetensors (then name the --data)",
+                extra={"metavar": "FOLDER"},
+            ),
+        ]
+        | None
+    ) = None
     data: Annotated[
         Path | None,
         Meta(description="data folder (default: the one named in the run's data.json)", extra={"metavar": "FOLDER"}),

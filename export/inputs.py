@@ -12,18 +12,21 @@ from export.images import LabelledImages, choose_calibration, choose_validation,
 from train.data.folder import load_records
 from train.data.split import read_split
 from train.model.architectures import LesionModel
-from train.model.checkpoint import Checkpoint, build_checkpoint_model, load_checkpoint
+from train.model.bundle_weights import WEIGHTS_NAME, find_weights, load_network
+from train.model.checkpoint import Checkpoint, build_checkpoint_model
 
 
 @dataclass(frozen=True)
 class ExportInputs:
     """A checkpoint with its network, and images by purpose.
 
+    ``source`` is the checkpoint's file, or the ``weights.safetensors`` of a bundle.
+
     int8 ranges come from the ``calibration`` images and the choice of int8 recipe from the ``selection`` images, both
     of the training subset. Every graph is checked on the ``validation`` images, which choose nothing.
     """
 
-    checkpoint_path: Path
+    source: Path
     checkpoint: Checkpoint
     model: LesionModel
     calibration: LabelledImages
@@ -31,17 +34,22 @@ class ExportInputs:
     validation: LabelledImages
 
     @property
-    def run(self) -> Path:
-        """The run's folder."""
-        return self.checkpoint_path.parent
+    def folder(self) -> Path:
+        """The run or the bundle that the network comes from; ``split.csv`` is in it."""
+        return self.source.parent
+
+    @property
+    def from_bundle(self) -> bool:
+        """Whether the network comes from a bundle and not from a run."""
+        return self.source.name == WEIGHTS_NAME
 
 
 def read_inputs(configuration: ExportConfiguration) -> ExportInputs:
     """Read what the export needs. Raises :class:`CheckpointError` or :class:`DataError` for what cannot be used."""
-    checkpoint = load_checkpoint(configuration.checkpoint)
+    source, checkpoint = read_source(configuration)
     model = build_checkpoint_model(checkpoint)
-    records = load_records(find_data(configuration))
-    split_path = configuration.checkpoint.parent / "split.csv"
+    records = load_records(configuration.data or find_data(source.parent))
+    split_path = source.parent / "split.csv"
     split = read_split(split_path)
     if split.hash != checkpoint.split_hash:
         expected = f"the split {checkpoint.split_hash[:12]} that the checkpoint was trained with"
@@ -52,7 +60,7 @@ def read_inputs(configuration: ExportConfiguration) -> ExportInputs:
     validation = choose_validation(records, split, configuration.validation_images)
     size = checkpoint.input_size
     return ExportInputs(
-        configuration.checkpoint,
+        source,
         checkpoint,
         model,
         load_images(calibration, size, "calibration images"),
@@ -61,11 +69,16 @@ def read_inputs(configuration: ExportConfiguration) -> ExportInputs:
     )
 
 
-def find_data(configuration: ExportConfiguration) -> Path:
-    """Return the data folder: the one asked for, else the one the run was trained on."""
-    if configuration.data is not None:
-        return configuration.data
-    path = configuration.checkpoint.parent / "data.json"
+def read_source(configuration: ExportConfiguration) -> tuple[Path, Checkpoint]:
+    """Return the file that the network comes from, and its content. Raises a :class:`DermedgeError` naming it."""
+    source = configuration.checkpoint if configuration.bundle is None else find_weights(configuration.bundle)
+    assert source is not None  # the configuration was checked: it names one of the two
+    return source, load_network(source)
+
+
+def find_data(run: Path) -> Path:
+    """Return the data folder that a run was trained on. Raises :class:`DataError` where none is recorded."""
+    path = run / "data.json"
     try:
         return Path(json.loads(path.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):

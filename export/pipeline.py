@@ -19,7 +19,7 @@ from edge_runtime.errors import ExportError
 from export.bundle.code_version import refuse_uncommitted
 from export.bundle.compact import compact_bundle
 from export.bundle.graphs import BundleGraphs
-from export.bundle.manifest_entries import build_manifest, with_graphs, with_parity
+from export.bundle.manifest_entries import build_manifest, with_graphs, with_parity, with_weights
 from export.bundle.sources import BackboneSources
 from export.bundle.writer import new_bundle
 from export.card.text import write_card
@@ -33,8 +33,9 @@ from export.parity.route_comparison import RouteBundle, compare_routes, other_ro
 from export.parity.tolerances import Gate
 from export.report.data import build_report, parity_table, write_report
 from export.report.page import write_bundle_page
-from export.report.run_facts import run_facts
+from export.report.run_facts import TRAINING_FACTS, run_facts
 from export.report.run_page import write_run_report
+from train.model.bundle_weights import WEIGHTS_NAME, write_weights
 
 CONVERTERS = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
@@ -71,15 +72,19 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
         measurements = measure(graphs, manifest, reference, clock)
         manifest = with_parity(manifest, measurements.parity)
         report = build_report(
-            manifest, measurements, configuration.tolerances, run_facts(inputs.checkpoint, inputs.run)
+            manifest, measurements, configuration.tolerances, run_facts(inputs.checkpoint, inputs.folder)
         )
-        with clock("report"):
-            write_run_report(inputs.run, folder, manifest, report, measurements)
+        if not inputs.from_bundle:  # images of patients must not come into a bundle
+            with clock("report"):
+                write_run_report(inputs.folder, folder, manifest, report, measurements)
         if measurements.broken:
             print(parity_table(manifest, measurements))
             raise ExportError("tolerances broken, no bundle was written: " + "; ".join(measurements.broken))
         if configuration.compact:
             manifest = compact_bundle(folder, manifest)
+        training = {**inputs.checkpoint.extra, TRAINING_FACTS: report["training"]}
+        checkpoint = replace(inputs.checkpoint, extra=training)
+        manifest = with_weights(manifest, write_weights(checkpoint, folder / WEIGHTS_NAME))
         write_documents(folder, inputs, manifest, report)
         write_manifest(folder, manifest)
         verify_files(folder, read_manifest(folder))
@@ -88,6 +93,11 @@ def run_export(configuration: ExportConfiguration) -> ExportOutcome:
 
 def check_configuration(configuration: ExportConfiguration) -> None:
     """Refuse what cannot work before anything is read. Raises :class:`ExportError`."""
+    if (configuration.checkpoint is None) == (configuration.bundle is None):
+        found = "neither" if configuration.bundle is None else "both"
+        raise ExportError(f"expected either --checkpoint or --bundle, found {found}")
+    if configuration.bundle is not None and configuration.data is None:
+        raise ExportError("--bundle: a bundle does not say where its images are: expected --data, found none")
     if configuration.publish:
         refuse_uncommitted()
     if configuration.compact and "int8" not in configuration.precisions:
@@ -157,7 +167,7 @@ def measure(graphs: BundleGraphs, manifest: Manifest, reference: Reference, cloc
 def write_documents(folder: Path, inputs: ExportInputs, manifest: Manifest, report: dict[str, Any]) -> None:
     """Write what a bundle holds beside its graphs and manifest: labels, split, report and model card."""
     (folder / "labels.txt").write_text("".join(f"{code}\n" for code in CLASS_CODES), encoding="utf-8")
-    shutil.copyfile(inputs.run / "split.csv", folder / "split.csv")
+    shutil.copyfile(inputs.folder / "split.csv", folder / "split.csv")
     write_report(folder, report)
     write_bundle_page(folder, manifest, report)
     write_card(folder, manifest, report)

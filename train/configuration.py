@@ -90,7 +90,7 @@ class TrainingConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
     architecture: Annotated[str, Meta(description="one of the registered architectures", extra=_NAME)] = "resnet18"
     init: Annotated[
-        str, Meta(description="'imagenet' (downloaded by torchvision), 'none' (random), or a file of weights")
+        str, Meta(description="'imagenet' (downloaded by torchvision), 'none' (random), a file of weights, or a bundle")
     ] = "imagenet"
     dropout: Annotated[float, Meta(ge=0, le=0.95, description="dropout before the classifier")] = 0.0
     patient_metadata: Annotated[bool, Meta(description="also learn from age, sex and anatomical site")] = False

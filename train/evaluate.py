@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.classifier import DEMO_WARNING
 from edge_runtime.errors import run_command_line
 from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
@@ -20,6 +21,7 @@ from train.evaluation.robustness import measure_robustness
 from train.evaluation.subject import BundleSubject, CheckpointSubject, Subject, predict_all
 from train.evaluation.tta import AugmentedSubject
 from train.metrics.temperature import apply_temperature
+from train.model.bundle_weights import find_weights
 from train.report.files import check_output, write_report_folder
 from train.report.metrics_tree import build_metrics, plain
 from train.report.text import describe_metrics
@@ -63,16 +65,22 @@ def load_subject(configuration: EvaluationConfiguration) -> Subject:
     """Load the checkpoint or the bundle. Raises a :class:`DermedgeError` naming what is wrong with it."""
     if configuration.bundle is not None:
         bundle, threads = configuration.bundle, configuration.threads
+        variants = read_manifest(bundle).variants
+        if configuration.precision == "fp32" and not any(name.endswith("-fp32") for name in variants):
+            return _with_views(CheckpointSubject(find_weights(bundle)), configuration.views)
         return BundleSubject(bundle, configuration.engine, configuration.precision, threads, configuration.views)
-    subject = CheckpointSubject(configuration.checkpoint_path())
-    return AugmentedSubject(subject, configuration.views) if configuration.views > 1 else subject
+    return _with_views(CheckpointSubject(configuration.checkpoint_path()), configuration.views)
+
+
+def _with_views(subject: Subject, views: int) -> Subject:
+    return AugmentedSubject(subject, views) if views > 1 else subject
 
 
 def _default_output(subject: Subject, configuration: EvaluationConfiguration) -> Path:
     if configuration.bundle is None:
         return subject.facts.source.parent / f"evaluation-{configuration.subset}"
-    variant = subject.facts.details["variant"]
-    return configuration.runs_folder / f"evaluation-{subject.facts.source.name}-{variant}-{configuration.subset}"
+    variant = subject.facts.details.get("variant", "weights")
+    return configuration.runs_folder / f"evaluation-{configuration.bundle.name}-{variant}-{configuration.subset}"
 
 
 def read_flags(arguments: list[str] | None = None) -> EvaluationConfiguration:

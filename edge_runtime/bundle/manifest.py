@@ -20,7 +20,9 @@ from edge_runtime.vocabulary import ROLES as ROLES
 from edge_runtime.vocabulary import GraphFormat, Precision
 from edge_runtime.vocabulary import Role as Role
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written: version 2 has ``weights``."""
+READABLE_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 
 
@@ -47,6 +49,14 @@ class GraphFile(_Section, frozen=True):
     sha256: str
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+
+
+class WeightsFile(_Section, frozen=True):
+    """The network itself in the safetensors format, for training and export; no device loads it."""
+
+    file: str
+    size_bytes: int
+    sha256: str
 
 
 class Variant(_Section, frozen=True):
@@ -158,6 +168,7 @@ class Manifest(_Section, frozen=True):
     measured: Measured
     provenance: Provenance
     patient_metadata: PatientMetadataSpec | None = None
+    weights: WeightsFile | None = None
     manifest_sha256: str = ""
 
     @property
@@ -184,8 +195,9 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     """Decode and check the bytes of a manifest; ``path`` names it in errors."""
     try:
         version = msgspec.json.decode(data, type=_VersionOnly).schema_version
-        if version != SCHEMA_VERSION:
-            raise BundleError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version}")
+        if version not in READABLE_VERSIONS:
+            expected = " or ".join(map(str, READABLE_VERSIONS))
+            raise BundleError(f"{path}: expected schema version {expected}, found {version}")
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = str(error)
@@ -215,26 +227,29 @@ def fill_in_checksum(data: bytes) -> bytes:
 
 
 def verify_files(bundle: Path, manifest: Manifest, files: set[str] | None = None) -> None:
-    """Check size and SHA-256 of the graphs (all, or only ``files``) before an engine sees them."""
-    for graph in manifest.graphs:
-        if files is None or graph.file in files:
-            read_verified(bundle, graph)
+    """Check size and SHA-256 of graphs and weights (all, or only ``files``) before anything reads them."""
+    entries: list[GraphFile | WeightsFile] = [*manifest.graphs]
+    if manifest.weights is not None:
+        entries.append(manifest.weights)
+    for entry in entries:
+        if files is None or entry.file in files:
+            read_verified(bundle, entry)
 
 
-def read_verified(bundle: Path, graph: GraphFile) -> bytes:
-    """Return a graph's bytes after checking size and checksum: the engine gets exactly the bytes that were checked."""
-    path = bundle / graph.file
+def read_verified(bundle: Path, entry: GraphFile | WeightsFile) -> bytes:
+    """Return a file's bytes after checking size and checksum: the engine gets exactly the bytes that were checked."""
+    path = bundle / entry.file
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise BundleError(f"{path}: named in {MANIFEST_NAME} but missing") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if len(data) != graph.size_bytes:
-        raise BundleError(f"{path}: expected {graph.size_bytes} bytes, found {len(data)}")
+    if len(data) != entry.size_bytes:
+        raise BundleError(f"{path}: expected {entry.size_bytes} bytes, found {len(data)}")
     digest = hashlib.sha256(data).hexdigest()
-    if digest != graph.sha256:
-        raise BundleError(f"{path}: expected SHA-256 {graph.sha256}, found {digest}")
+    if digest != entry.sha256:
+        raise BundleError(f"{path}: expected SHA-256 {entry.sha256}, found {digest}")
     return data
 
 
@@ -258,11 +273,12 @@ def _check_consistency(manifest: Manifest, path: Path) -> None:
     """Refuse what types alone cannot: unusable classes, dangling or escaping file names, impossible numbers."""
     _check_classes(manifest, path)
     files = [graph.file for graph in manifest.graphs]
-    for file in files:
+    named = files if manifest.weights is None else [*files, manifest.weights.file]
+    for file in named:
         if "/" in file or "\\" in file or file.startswith("."):
             raise BundleError(f"{path}: expected a plain file name, found {file!r}")
-        if files.count(file) > 1:
-            raise BundleError(f"{path}: graph {file!r} is listed twice")
+        if named.count(file) > 1:
+            raise BundleError(f"{path}: {file!r} is listed twice")
     if not manifest.variants:
         raise BundleError(f"{path}: expected at least one variant, found none")
     for name, variant in manifest.variants.items():

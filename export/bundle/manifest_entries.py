@@ -26,6 +26,7 @@ from edge_runtime.bundle.manifest import (
     TensorSpec,
     Thresholds,
     Variant,
+    WeightsFile,
 )
 from edge_runtime.vocabulary import GraphFormat, Precision
 from export.bundle.code_version import code_version
@@ -88,13 +89,18 @@ def build_manifest(name: str, inputs: ExportInputs, graphs: list[GraphFile], mea
             data=checkpoint.data_name,
             data_fingerprint=checkpoint.data_fingerprint,
             split_hash=checkpoint.split_hash,
-            checkpoint_sha256=hashlib.sha256(inputs.checkpoint_path.read_bytes()).hexdigest(),
+            checkpoint_sha256=hashlib.sha256(inputs.source.read_bytes()).hexdigest(),
             code_version=code_version(),
             created=creation_time().isoformat(timespec="seconds"),
             licence=checkpoint.licence,
         ),
         patient_metadata=checkpoint.metadata_spec,
     )
+
+
+def with_weights(manifest: Manifest, weights: WeightsFile) -> Manifest:
+    """Return the manifest with the entry of ``weights.safetensors``."""
+    return msgspec.structs.replace(manifest, weights=weights)
 
 
 def with_parity(manifest: Manifest, parity: Sequence[Parity]) -> Manifest:

@@ -13,6 +13,8 @@ SETTINGS = (
     "schedule", "loss", "label_smoothing", "augmentation", "mixup", "cutmix", "ema", "precision", "threads", "seed",
 )  # fmt: skip
 """The settings of a run that the card reports."""
+TRAINING_FACTS = "training"
+"""Where the checkpoint in a bundle keeps these facts, in ``extra``: its run folder is not there any more."""
 
 
 def run_facts(checkpoint: Checkpoint, run: Path) -> dict[str, Any]:
@@ -20,6 +22,9 @@ def run_facts(checkpoint: Checkpoint, run: Path) -> dict[str, Any]:
 
     The seconds are summed over the epochs in ``metrics.jsonl``, which has no record of repeated epochs.
     """
+    if TRAINING_FACTS in checkpoint.extra:
+        facts: dict[str, Any] = checkpoint.extra[TRAINING_FACTS]
+        return facts
     start = checkpoint.config.get("init")
     rows = _epoch_rows(run / "metrics.jsonl")
     return {

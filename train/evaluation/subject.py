@@ -22,7 +22,8 @@ from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
 from train.data.records import LesionRecord, encode_records, patient_of
 from train.model.architectures import normalise
-from train.model.checkpoint import build_checkpoint_model, load_checkpoint
+from train.model.bundle_weights import load_network
+from train.model.checkpoint import build_checkpoint_model
 from train.model.gradcam import grad_cam
 from train.model.outlier_score import checkpoint_outlier_score
 
@@ -74,12 +75,12 @@ class Subject(Protocol):
 
 
 class CheckpointSubject:
-    """A checkpoint, evaluated in float32 on the CPU."""
+    """A checkpoint or a bundle's ``weights.safetensors``, evaluated in float32 on the CPU."""
 
     batch_size = 32
 
     def __init__(self, path: Path) -> None:
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_network(path)
         self.score = checkpoint_outlier_score(checkpoint)
         self.model = build_checkpoint_model(checkpoint).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.facts = SubjectFacts(

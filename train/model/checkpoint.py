@@ -58,8 +58,7 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, training_state: dict[str, Any] | None = None) -> Path:
     """Write atomically and return ``path``. Raises :class:`CheckpointError`; an older file is then still whole."""
-    content = {one.name: getattr(checkpoint, one.name) for one in dataclasses.fields(checkpoint)}
-    content |= {"format": FORMAT, "classes": list(checkpoint.classes)}
+    content = checkpoint_content(checkpoint)
     if training_state is not None:
         content["training_state"] = training_state
     try:
@@ -73,7 +72,13 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, training_state: dict[str
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises :class:`CheckpointError` naming the file and what is wrong with it."""
-    return _checkpoint_from(_load(path), path)
+    return checkpoint_from(_load(path), path)
+
+
+def checkpoint_content(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what is written of a checkpoint: its fields and the format's version."""
+    content = {one.name: getattr(checkpoint, one.name) for one in dataclasses.fields(checkpoint)}
+    return content | {"format": FORMAT, "classes": list(checkpoint.classes)}
 
 
 def load_training_state(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
@@ -81,7 +86,7 @@ def load_training_state(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     content = _load(path)
     if "training_state" not in content:
         raise CheckpointError(f"{path}: expected the state of a run (last.pt), found a checkpoint without it")
-    return _checkpoint_from(content, path), content["training_state"]
+    return checkpoint_from(content, path), content["training_state"]
 
 
 def load_tensors(path: Path, expected: str) -> Any:
@@ -118,7 +123,8 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checkpoint_from(content: dict[str, Any], path: Path) -> Checkpoint:
+def checkpoint_from(content: dict[str, Any], path: Path) -> Checkpoint:
+    """Return the checkpoint of such content. Raises :class:`CheckpointError` naming ``path``, where it was read."""
     names = {one.name for one in dataclasses.fields(Checkpoint)}
     for key in content:
         if key not in names | {"format", "training_state"}:

@@ -1,4 +1,4 @@
-"""Where a run's weights start: torchvision's ImageNet weights, a file (also a partial one), or at random."""
+"""Where a run's weights start: torchvision's ImageNet weights, a file (also a partial one), a bundle, or at random."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import CheckpointError
 from train.model.architectures import ARCHITECTURES, LesionModel
+from train.model.bundle_weights import WEIGHTS_SUFFIX, load_network
 from train.model.checkpoint import load_tensors
 
 
@@ -38,7 +39,7 @@ class InitialisationReport:
 
 
 def initialise(model: LesionModel, source: str) -> InitialisationReport:
-    """Fill ``model`` from ``source``: "imagenet", "none", or a file. Raises :class:`CheckpointError` in one line."""
+    """Fill ``model`` from ``source``: "imagenet", "none", a file, a bundle. Raises :class:`CheckpointError`."""
     if source == "none":
         return InitialisationReport("none", (), tuple(model.state_dict()), ())
     weights = _download_imagenet(model.architecture) if source == "imagenet" else _read_weights(Path(source), model)
@@ -60,6 +61,10 @@ def _download_imagenet(architecture: str) -> dict[str, Tensor]:
 
 
 def _read_weights(path: Path, model: LesionModel) -> dict[str, Tensor]:
+    if path.is_dir() or path.suffix == WEIGHTS_SUFFIX:
+        checkpoint = load_network(path)
+        _check_origin(vars(checkpoint), path, model.architecture)
+        return checkpoint.state_dict
     content = load_tensors(path, "a file of weights")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         _check_origin(content, path, model.architecture)

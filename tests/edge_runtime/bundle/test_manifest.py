@@ -76,7 +76,7 @@ def break_manifest(edit: Callable[[dict[str, Any]], None], message: str) -> Any:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        break_manifest(lambda m: m.update(schema_version=2), "expected schema version 1, found 2"),
+        break_manifest(lambda m: m.update(schema_version=3), "expected schema version 1 or 2, found 3"),
         break_manifest(lambda m: m.update(colour_of_the_bundle="red"), "unknown field `colour_of_the_bundle`"),
         break_manifest(lambda m: m["graphs"][0].update(md5="0"), r"unknown field `md5`.*\$\.graphs\[0\]"),
         break_manifest(lambda m: m.pop("input"), "missing required field `input`"),
