@@ -39,6 +39,7 @@ def test_bundle_is_complete_and_its_checksums_are_right(exported: Exported) -> N
     named = {graph.file for graph in manifest.graphs}
     assert {path.name for path in bundle.iterdir()} == named | {
         "manifest.json",
+        "weights.safetensors",
         "labels.txt",
         "split.csv",
         "README.md",
