@@ -13,7 +13,8 @@ from edge_runtime.bundle.manifest import SCHEMA_VERSION, Manifest
 INTRODUCTION = f"""# manifest.json
 
 Schema version {SCHEMA_VERSION}; version 1, which lacks `weights`, is read too; other versions and unknown keys
-are refused. Also available as a [JSON Schema](manifest.schema.json). How the files of a bundle fit together is under [bundle format](bundle.md).
+are refused. Also available as a [JSON Schema](manifest.schema.json). How the files of a bundle fit
+together is under [bundle format](bundle.md).
 """
 
 

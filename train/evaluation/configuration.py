@@ -24,9 +24,7 @@ class EvaluationConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     engine: Annotated[EngineChoice, Meta(description="for --bundle: inference engine")] = "auto"
     precision: Annotated[
         Precision,
-        Meta(
-            description="for --bundle: the backbone's; fp32 without such graphs: weights.safetensors, in PyTorch"
-        ),
+        Meta(description="for --bundle: the backbone's; fp32 without such graphs: weights.safetensors, in PyTorch"),
     ] = "int8"
     threads: Annotated[int, Meta(description="for --bundle: the engine's threads (default: all)", ge=1)] | None = None
     data: Annotated[Path, Meta(description="data folder (default: the run's own)", extra={"metavar": "DIR"})] | None = (

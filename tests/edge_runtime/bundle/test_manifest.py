@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -46,6 +47,33 @@ def test_round_trip(bundle: Path) -> None:
     write_manifest(bundle, manifest)
     assert (bundle / MANIFEST_NAME).read_bytes() == before
     verify_files(bundle, manifest)
+
+
+def test_schema_version_1_is_read(bundle: Path) -> None:
+    """Bundles from before ``weights.safetensors`` have no ``weights``."""
+
+    def as_version_1(document: dict[str, Any]) -> None:
+        document["schema_version"] = 1
+        del document["weights"]
+
+    change(bundle, as_version_1)
+    manifest = read_manifest(bundle)
+    assert manifest.weights is None
+    verify_files(bundle, manifest)
+
+
+def test_altered_weights_are_refused(bundle: Path) -> None:
+    content = b"tensors"
+    entry = {"file": "weights.safetensors", "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    change(bundle, lambda document: document.update(weights=entry))
+    manifest = read_manifest(bundle)
+    with pytest.raises(BundleError, match=r"weights\.safetensors: named in manifest\.json but missing"):
+        verify_files(bundle, manifest)
+    (bundle / "weights.safetensors").write_bytes(content)
+    verify_files(bundle, manifest)
+    (bundle / "weights.safetensors").write_bytes(content[::-1])
+    with pytest.raises(BundleError, match=r"weights\.safetensors: expected SHA-256"):
+        verify_files(bundle, manifest)
 
 
 def test_a_bundle_may_lack_the_whole_model(bundle: Path) -> None:
