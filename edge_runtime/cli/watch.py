@@ -1,6 +1,6 @@
 """``python -m edge_runtime watch``: classify each image that appears in a folder, once.
 
-The results file is also the record of what is done: an image whose name, size and modification time it holds, from the
+The results file is also the record of what is done: an image whose name, size and times it holds, from the
 same bundle, variant and patient's data, is not classified again, not even after a restart or a power cut. A file counts
 as complete when it has not changed between two polls.
 """

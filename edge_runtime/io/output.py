@@ -42,7 +42,7 @@ def csv_columns(codes: Sequence[str]) -> tuple[str, ...]:
 
 def result_columns(codes: Sequence[str]) -> tuple[str, ...]:
     """Return those of a result file, whose lines also say what they rest on (:mod:`edge_runtime.io.result_file`)."""
-    return (*csv_columns(codes), "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns")
+    return (*csv_columns(codes), "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns", "changed_ns")
 
 
 def prediction_writer(

@@ -1,7 +1,7 @@
 """A file of predictions that grows line by line and is resumable after any interruption.
 
-Each line says what it rests on: the bundle, the variant, the patient's data, and the image file's size and modification
-time. A resumed run takes over only what still holds: lines of other settings are refused, and an image whose file has
+Each line says what it rests on: the bundle, the variant, the patient's data, and the image file's size and
+times. A resumed run takes over only what still holds: lines of other settings are refused, and an image whose file has
 changed is classified again. Its new line is appended; the last line of an image counts.
 """
 
@@ -28,15 +28,19 @@ FILE_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells one version of a file from the next: path, size in bytes and modification time in nanoseconds."""
+    """What tells one version of a file from the next: path, size in bytes, and two times in nanoseconds.
+
+    The time of the last change of its state counts too, since copying tools set the modification time back.
+    """
 
     image: str
     size_bytes: int
     modified_ns: int
+    changed_ns: int
 
     def fields(self) -> dict[str, int]:
         """Return what a line says of it."""
-        return {"size_bytes": self.size_bytes, "modified_ns": self.modified_ns}
+        return {"size_bytes": self.size_bytes, "modified_ns": self.modified_ns, "changed_ns": self.changed_ns}
 
 
 def file_state(path: str) -> FileState | None:
@@ -45,7 +49,7 @@ def file_state(path: str) -> FileState | None:
         state = Path(path).stat()
     except (OSError, ValueError):
         return None
-    return FileState(path, state.st_size, state.st_mtime_ns)
+    return FileState(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Row:
     error: str
 
     def unchanged(self, state: FileState | None) -> bool:
-        """Whether the image's file has the size and modification time that the line tells."""
+        """Whether the image's file has the size and the times that the line tells."""
         return state is not None and self.state is not None and self.state.fields() == state.fields()
 
 
@@ -177,8 +181,9 @@ def _last_rows(lines: Iterable[dict[str, Any]]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     known: dict[RunSettings, RunSettings] = {}
     for line in lines:
-        image, size_bytes, heat_map = line["image"], line.get("size_bytes"), line.get("heat_map") or ""
-        state = None if size_bytes in (None, "") else FileState(image, int(size_bytes), int(line["modified_ns"]))
+        image, heat_map = line["image"], line.get("heat_map") or ""
+        numbers = [line.get(name) for name in ("size_bytes", "modified_ns", "changed_ns")]
+        state = None if {None, ""} & {*numbers} else FileState(image, *(int(number or 0) for number in numbers))
         settings = None
         if not line.get("error"):
             settings = _settings(line, str(Path(heat_map).parent) if heat_map else None)

@@ -133,6 +133,13 @@ def test_an_image_whose_file_has_changed_is_classified_again(
     assert {code: float(last[code]) for code in alone["probabilities"]} == alone["probabilities"]
     assert sorted(path.name for path in maps.iterdir()) == ["a.png", "b.png", "c.png"]
     assert (maps / "b.png").read_bytes() == (tmp_path / "alone" / "b.png").read_bytes()
+    state = (folder / "c.jpg").stat()
+    data = bytearray((folder / "c.jpg").read_bytes())
+    data[-3] ^= 1
+    (folder / "c.jpg").write_bytes(data)  # as copying tools do: other content, size and time as before
+    os.utime(folder / "c.jpg", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert main(command) == 0
+    assert [Path(row["image"]).name for row in rows(output)][4:] == ["c.jpg"]
     whole = output.read_bytes()
     assert main(command) == 0  # the last line counts
     assert output.read_bytes() == whole
