@@ -42,9 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
             _run_folds(configuration, resume=resume)
         else:
             _run_once(configuration, resume=resume)
-    except Interrupted:
+    except Interrupted as interrupted:
         print(f"stopped; resume with: python -m train --name {configuration.name} --resume")
-        return 130
+        return interrupted.exit_status
     return 0
 
 

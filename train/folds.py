@@ -3,7 +3,7 @@ deviation.
 
 Each fold is an ordinary run in ``RUNS/NAME/fold-K``, so ``--resume`` continues with whatever is unfinished. The
 summary is ``folds.json``: each fold's metrics, their mean and standard deviation, and the metrics of all out-of-fold
-predictions together, with intervals. Validation metrics of the best epoch are slightly optimistically biased, since
+predictions pooled, with intervals. Validation metrics of the best epoch are slightly optimistically biased, since
 that epoch was chosen by them; ``--select last`` chooses nothing.
 """
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 class FoldsResult:
     """``folds`` holds each fold's metrics on its validation set; ``mean`` and ``deviation`` are over the folds.
 
-    ``together`` are the metrics of all validation images, each predicted by the fold that was not trained on it.
+    ``pooled`` are the metrics of all validation images, each predicted by the fold that was not trained on it.
     """
 
     folder: Path
     folds: tuple[dict[str, float], ...]
     mean: dict[str, float]
     deviation: dict[str, float]
-    together: dict[str, Interval]
+    pooled: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
         predictions.append(predicted)
         print(", ".join(f"{name} {value:.4f}" for name, value in rows[-1].items()), flush=True)
     result = summarise(folder, rows, predictions)
-    defined = {name: one for name, one in result.together.items() if np.isfinite([one.value, one.low, one.high]).all()}
+    defined = {name: one for name, one in result.pooled.items() if np.isfinite([one.value, one.low, one.high]).all()}
     summary = {
         "data_fingerprint": load_checkpoint(folder / "fold-0" / "best.pt").data_fingerprint,
         "fold_by": configuration.fold_by,
@@ -80,7 +80,7 @@ def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -
         "folds": list(result.folds),
         "mean": result.mean,
         "standard_deviation": result.deviation,
-        "together": {name: dataclasses.asdict(one) for name, one in defined.items()},
+        "pooled": {name: dataclasses.asdict(one) for name, one in defined.items()},
     }
     write_text_atomically(folder / "folds.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return result
@@ -90,8 +90,8 @@ def evaluate_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float
     """Metrics and predictions of a fold's ``best.pt`` on its validation set, in fp32; writes ``validation.npz``.
 
     Images are seen at the size the fold was trained at last: folds that stay small are cheap, and comparable with
-    each other. ``calibrated_error`` is the calibration error with the temperature of each half of the images fitted on
-    the other, as in the returned predictions.
+    each other. ``expected_calibration_error_after_scaling`` is the calibration error with the temperature of each half
+    of the images fitted on the other, as in the returned predictions.
     """
     data = prepare_data(configuration)
     dataset = data.dataset("validation")
@@ -106,7 +106,9 @@ def evaluate_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float
         dataset.labels, cross_fitted(logits, dataset.labels), tuple(record.lesion_id for record in records)
     )
     metrics = summary_metrics(dataset.labels, apply_temperature(logits))
-    metrics["calibrated_error"] = expected_calibration_error(dataset.labels, predictions.probabilities)
+    metrics["expected_calibration_error_after_scaling"] = expected_calibration_error(
+        dataset.labels, predictions.probabilities
+    )
     for index, code in enumerate(CLASS_CODES):
         if np.any(dataset.labels == index):
             metrics[f"sensitivity/{code}"] = float((logits[dataset.labels == index].argmax(axis=1) == index).mean())
@@ -124,7 +126,7 @@ def cross_fitted(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArr
 
 
 def summarise(folder: Path, rows: list[dict[str, float]], predictions: list[FoldPredictions]) -> FoldsResult:
-    """Mean and sample standard deviation of what every fold has, and the metrics of all predictions together."""
+    """Mean and sample standard deviation of what every fold has, and the metrics of all predictions pooled."""
     names = [name for name in rows[0] if all(name in row for row in rows)]
     values = {name: np.array([row[name] for row in rows]) for name in names}
     return FoldsResult(
@@ -132,7 +134,7 @@ def summarise(folder: Path, rows: list[dict[str, float]], predictions: list[Fold
         folds=tuple(rows),
         mean={name: float(column.mean()) for name, column in values.items()},
         deviation={name: float(column.std(ddof=1)) for name, column in values.items()},
-        together=bootstrap_intervals(
+        pooled=bootstrap_intervals(
             np.concatenate([one.truth for one in predictions]),
             np.concatenate([one.probabilities for one in predictions]),
             [lesion for one in predictions for lesion in one.lesions],

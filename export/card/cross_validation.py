@@ -18,10 +18,13 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
-    "calibrated_error": "calibration error",
+    "expected_calibration_error_after_scaling": "calibration error",
 }
-SAME_TOGETHER = {"calibrated_error": "expected_calibration_error"}
+NAMES_WHEN_POOLED = {"expected_calibration_error_after_scaling": "expected_calibration_error"}
 """The pooled predictions are all calibrated, so there the calibration error has its usual name."""
+
+FORMER_NAMES = {"together": "pooled", "calibrated_error": "expected_calibration_error_after_scaling"}
+"""Keys that summaries of version 0.1.0 have, such as the one in a committed bundle."""
 
 UNDEFINED: dict[str, float | None] = {"value": None}
 """A metric that the summary leaves out, such as the AUC of a class without images."""
@@ -37,8 +40,8 @@ def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     path = folder / SUMMARY_NAME
     if not path.is_file():
         raise BundleError(f"{folder}: expected {SUMMARY_NAME} of a finished python -m train --folds, found none")
-    summary = read_json(path)
-    names = ("data_fingerprint", "fold_by", "images", "folds", "mean", "standard_deviation", "together")
+    summary = current_names(read_json(path))
+    names = ("data_fingerprint", "fold_by", "images", "folds", "mean", "standard_deviation", "pooled")
     missing = [name for name in names if name not in summary]
     if missing:
         raise BundleError(f"{path}: expected the summary of this version, found one without {' '.join(missing)}")
@@ -46,7 +49,7 @@ def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     if found != expected:
         raise BundleError(f"{path}: expected folds of the bundle's images ({expected[:16]}), found {found[:16]}")
     configuration = read_json(folder / "config.json")
-    kept = {name: summary[name] for name in ("fold_by", "images", "mean", "standard_deviation", "together")}
+    kept = {name: summary[name] for name in ("fold_by", "images", "mean", "standard_deviation", "pooled")}
     return kept | {
         "folds": len(summary["folds"]),
         "epochs": configuration["epochs"] + configuration["final_epochs"],
@@ -54,10 +57,19 @@ def read_cross_validation(folder: Path, manifest: Manifest) -> Summary:
     }
 
 
+def current_names(summary: Summary) -> Summary:
+    """Return a summary with the keys of this version."""
+    return {
+        FORMER_NAMES.get(name, name): current_names(value) if isinstance(value, dict) else value
+        for name, value in summary.items()
+    }
+
+
 def cross_validation_section(summary: Summary | None) -> str:
     """Return the card's section, or nothing where no cross-validation was made."""
     if summary is None:
         return ""
+    summary = current_names(summary)
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in summary["settings"].items())
     return (
         f"## Cross-validation\n\n{summary['folds']} folds (by {summary['fold_by']}, no lesion on two sides) of the "
@@ -72,8 +84,8 @@ def _metrics(summary: Summary) -> str:
     rows = ["| metric | mean ± standard deviation over folds | all predictions pooled |\n|---|---|---|\n"]
     for name, title in METRICS.items():
         mean, deviation = summary["mean"][name], summary["standard_deviation"][name]
-        together = summary["together"].get(SAME_TOGETHER.get(name, name), UNDEFINED)
-        rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {format_interval(together)} |\n")
+        pooled = summary["pooled"].get(NAMES_WHEN_POOLED.get(name, name), UNDEFINED)
+        rows.append(f"| {title} | {mean:.3f} ± {deviation:.3f} | {format_interval(pooled)} |\n")
     return "".join(rows)
 
 
@@ -81,6 +93,6 @@ def _classes(summary: Summary) -> str:
     rows = ["| class | sensitivity | precision | AUC |\n|---|---|---|---|\n"]
     for code in CLASS_CODES:
         names = (f"{name}/{code}" for name in ("sensitivity", "precision", "auc"))
-        cells = (format_interval(summary["together"].get(name, UNDEFINED)) for name in names)
+        cells = (format_interval(summary["pooled"].get(name, UNDEFINED)) for name in names)
         rows.append(f"| `{code}` | {' | '.join(cells)} |\n")
     return "".join(rows)

@@ -37,7 +37,7 @@ def test_folds_report_mean_and_deviation(
     assert len(values) == 3
     assert summary["mean"]["balanced_accuracy"] == pytest.approx(np.mean(values))
     assert summary["standard_deviation"]["balanced_accuracy"] == pytest.approx(np.std(values, ddof=1))
-    assert result.mean["calibrated_error"] >= 0
+    assert result.mean["expected_calibration_error_after_scaling"] >= 0
     validated, counts = [], []
     for fold in range(3):
         folder = tmp_path / "cv" / f"fold-{fold}"
@@ -51,11 +51,11 @@ def test_folds_report_mean_and_deviation(
         assert summary["folds"][fold]["log_loss"] == pytest.approx(last["log_loss"], rel=0.05), "the same size twice"
     assert len(validated) == len(set(validated)) == summary["images"]
     right = [row["accuracy"] * count for row, count in zip(summary["folds"], counts, strict=True)]
-    together = summary["together"]
-    by_class = [together[f"sensitivity/{code}"] for code in CLASS_CODES]
-    assert together["accuracy"]["value"] == pytest.approx(sum(right) / len(validated))
-    assert together["balanced_accuracy"]["value"] == pytest.approx(np.mean([one["value"] for one in by_class]))
-    assert together["log_loss"]["low"] < together["log_loss"]["value"] < together["log_loss"]["high"]
+    pooled = summary["pooled"]
+    by_class = [pooled[f"sensitivity/{code}"] for code in CLASS_CODES]
+    assert pooled["accuracy"]["value"] == pytest.approx(sum(right) / len(validated))
+    assert pooled["balanced_accuracy"]["value"] == pytest.approx(np.mean([one["value"] for one in by_class]))
+    assert pooled["log_loss"]["low"] < pooled["log_loss"]["value"] < pooled["log_loss"]["high"]
     assert (tmp_path / "latest").read_text() == "cv/fold-2\n"
     capsys.readouterr()
     monkeypatch.setattr("train.learning.loop.learn", None)  # everything is done: resuming must not train

@@ -77,7 +77,7 @@ def test_killed_terminated_and_resumed(tiny_ham10000: Path, tmp_path: Path) -> N
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    output = finish(process, 130)
+    output = finish(process, 128 + signal.SIGTERM)
     assert f"resuming after {done // STEPS_PER_EPOCH} epochs and {done} steps" in output
     assert output.endswith("stopped; resume with: python -m train --name broken --resume\n")
 

@@ -124,8 +124,9 @@ def test_stop_request_saves_and_resumes_identically(
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "learn", learn)
-        with pytest.raises(loop.Interrupted):
+        with pytest.raises(loop.Interrupted) as interrupted:
             train_run(configuration)
+    assert interrupted.value.exit_status == 143
     _, state = load_training_state(configuration.run_folder / "last.pt")
     assert state["progress"]["step"] == 4
     train_run(configuration, resume=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import msgspec
 
 from edge_runtime.bundle.manifest import SCHEMA_VERSION, Manifest
+from tools.reference.json_schema import markdown_text, type_text
 
 INTRODUCTION = f"""# manifest.json
 
@@ -46,26 +46,5 @@ def _section(name: str, definition: dict[str, Any]) -> str:
     required = set(definition.get("required", ()))
     for key, value in definition.get("properties", {}).items():
         needed = "yes" if key in required else f"no ({json.dumps(value.get('default'))})"
-        lines.append(f"| `{key}` | {_type(value)} | {needed} |")
+        lines.append(f"| `{key}` | {type_text(value)} | {needed} |")
     return "\n".join([*lines, ""])
-
-
-def _type(value: dict[str, Any]) -> str:
-    if "$ref" in value:
-        name = value["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if "anyOf" in value:
-        return " or ".join(_type(one) for one in value["anyOf"])
-    if "enum" in value:
-        return " or ".join(f"`{json.dumps(one)}`" for one in value["enum"])
-    if value.get("type") == "array":
-        return f"list of {_type(value.get('items', {}))}"
-    if value.get("type") == "object":
-        return f"object of {_type(value['additionalProperties'])}" if value.get("additionalProperties") else "object"
-    return str(value.get("type", "any value"))
-
-
-def markdown_text(docstring: str) -> str:
-    """Return a docstring as one paragraph of Markdown: ``code`` and :role:`names` become code, lines are joined."""
-    text = re.sub(r":\w+:`~?([^`]*)`", r"``\1``", " ".join(docstring.split()))
-    return re.sub(r"``([^`]*)``", r"`\1`", text)

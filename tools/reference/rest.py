@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tools.reference.manifest import markdown_text
+from tools.reference.json_schema import markdown_text, type_text
 from webapp import create_app
 from webapp.configuration import WebConfiguration
 
@@ -55,7 +55,7 @@ def _route(title: str, operation: dict[str, Any]) -> list[str]:
     lines += ["| status | meaning | body |", "|---|---|---|"]
     for status, response in operation["responses"].items():
         bodies = [
-            f"`{media_type}` {_type(content['schema'])}" if content.get("schema") else f"`{media_type}`"
+            f"`{media_type}` {type_text(content['schema'])}" if content.get("schema") else f"`{media_type}`"
             for media_type, content in response.get("content", {}).items()
         ]
         lines.append(f"| {status} | {markdown_text(response['description'])} | {', '.join(bodies)} |")
@@ -64,28 +64,10 @@ def _route(title: str, operation: dict[str, Any]) -> list[str]:
 
 def _fields(schema: dict[str, Any]) -> list[str]:
     if not schema.get("properties"):
-        return [f"{_type(schema)}."]
+        return [f"{type_text(schema)}."]
     required = set(schema.get("required", ()))
     rows = []
     for name, value in schema["properties"].items():
         meaning = markdown_text(value.get("description", "")).replace("|", "\\|")
-        rows.append(f"| `{name}` | {_type(value)} | {'yes' if name in required else 'no'} | {meaning} |")
+        rows.append(f"| `{name}` | {type_text(value)} | {'yes' if name in required else 'no'} | {meaning} |")
     return ["| field | type | required | meaning |", "|---|---|---|---|", *rows]
-
-
-def _type(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
-    if "anyOf" in schema:
-        return " or ".join(_type(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f"`{one}`" for one in schema["enum"])
-    if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
-    if schema.get("format") == "binary":
-        return "file"
-    if isinstance(schema.get("additionalProperties"), dict) and not schema.get("properties"):
-        return f"object of {_type(schema['additionalProperties'])}"
-    kind = schema.get("type", "any value")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)

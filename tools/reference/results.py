@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from export.card.cross_validation import current_names
+
 BUNDLE = Path(__file__).resolve().parents[2] / "models" / "ham10000-resnet18"
 
 INTRODUCTION = """# Results of the reference model
@@ -29,7 +31,7 @@ def results_page() -> str:
         _classes(first["classes"], next(iter(evaluations))),
         _malignancy(evaluations),
         _robustness(first),
-        _cross_validation(evaluation["cross_validation"]),
+        _cross_validation(current_names(evaluation["cross_validation"])),
         _parity(report),
     ]
     return "\n".join(sections)
@@ -87,7 +89,7 @@ def _cross_validation(folds: dict[str, Any]) -> str:
         [
             name.replace("_", " ").replace("f1", "F1"),
             f"{folds['mean'][name]:.3f} ± {folds['standard_deviation'][name]:.3f}",
-            _interval(folds["together"][name]),
+            _interval(folds["pooled"][name]),
         ]
         for name in names
     ]

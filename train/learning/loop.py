@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -36,7 +37,14 @@ class Progress:
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: a stop was requested, and the state is saved
-    """Training stopped early on SIGTERM or Ctrl-C after saving ``last.pt``."""
+    """Training stopped early on SIGTERM or Ctrl-C after saving ``last.pt``.
+
+    ``exit_status`` says on which, as shells do; that of SIGTERM where another worker got the signal.
+    """
+
+    def __init__(self, stop: Interruption) -> None:
+        super().__init__("training was asked to stop")
+        self.exit_status = stop.exit_status or 128 + signal.SIGTERM
 
 
 Save = Callable[[Progress, bool], None]
@@ -71,7 +79,7 @@ def fit(
             save(progress, _note_best(learner, progress, row))
             report(row)
             if learner.workers.any(bool(stop)) and progress.epoch < configuration.total_epochs:
-                raise Interrupted
+                raise Interrupted(stop)
     return progress
 
 
@@ -95,7 +103,7 @@ def _train_one_epoch(
         progress.step += 1
         if workers.any(bool(stop)):
             save(progress, False)
-            raise Interrupted
+            raise Interrupted(stop)
         if configuration.save_every_steps and progress.step % configuration.save_every_steps == 0:
             save(progress, False)
     return len(batches)

@@ -189,8 +189,8 @@ def test_card_tells_of_the_cross_validation(
     assert make_card(monkeypatch, evaluated, checkpoint, "--no-evaluation") == 0, "and it stays told"
     text = (evaluated / CARD_NAME).read_text(encoding="utf-8")
     mean, deviation = folds.mean["balanced_accuracy"], folds.deviation["balanced_accuracy"]
-    together = folds.together["balanced_accuracy"]
-    interval = f"{together.value:.3f} [{together.low:.3f}, {together.high:.3f}]"
+    pooled = folds.pooled["balanced_accuracy"]
+    interval = f"{pooled.value:.3f} [{pooled.low:.3f}, {pooled.high:.3f}]"
     assert f"| balanced accuracy | {mean:.3f} ± {deviation:.3f} | {interval} |" in text
     assert "2 folds (by lesion, no lesion on two sides)" in text
     assert make_card(monkeypatch, evaluated, checkpoint, "--cross-validation", tmp_path) == 1
