@@ -39,8 +39,10 @@ def started_example(name: str, *arguments: object) -> Iterator[subprocess.Popen[
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as child:
-        yield child
-        child.terminate()
+        try:
+            yield child
+        finally:
+            child.terminate()
 
 
 def png_size(path: Path) -> tuple[int, int]:

@@ -115,12 +115,13 @@ def _patient_frames(source: str, capture: Any, mode: CameraMode) -> Generator[Fr
                 raise ImageError(f"{source}: the camera has given no image for {PATIENCE_SECONDS:g} seconds")
             sleep(_PAUSE_SECONDS)
         else:
-            last = monotonic()
             if first and mode.size is not None and (frame.shape[1], frame.shape[0]) != mode.size:
                 found, wanted = f"{frame.shape[1]}x{frame.shape[0]}", "x".join(map(str, mode.size))
                 print(f"warning: {source}: the camera gives {found}, not {wanted}", file=sys.stderr)
             first = False
         yield frame
+        if frame is not None:
+            last = monotonic()  # after the yield: the time that a prediction takes is not the camera's
 
 
 def _read(capture: Any) -> NDArray[np.uint8] | None:

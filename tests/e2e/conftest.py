@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.webapp.conftest import running_server
 
-expect.set_options(timeout=20_000)  # milliseconds; a busy machine is no fault of the page
+expect.set_options(timeout=60_000)  # milliseconds; a busy machine is no fault of the page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = [
@@ -64,7 +64,7 @@ def open_page(browser: Browser, address: str) -> Iterator[object]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((base or address) + path)

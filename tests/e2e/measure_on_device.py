@@ -24,9 +24,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from edge_runtime import Classifier  # noqa: E402
-from edge_runtime.errors import run_command_line  # noqa: E402
+from edge_runtime.errors import DataError, run_command_line  # noqa: E402
+from edge_runtime.io.walk import PassedOver, walk_images  # noqa: E402
 from tests.e2e.conftest import CHROMIUM_FLAGS, CHROMIUM_NAMES  # noqa: E402
 from tools.server_process import server_process  # noqa: E402
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
 
 ASK = """async ([name, data]) => {
     const script = document.querySelector("script[type=module]").src;
@@ -98,8 +101,11 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder of JPEG or PNG images")
     parser.add_argument("--count", type=int, default=50, help="images to ask for")
     arguments = parser.parse_args()
-    images = (path for path in sorted(arguments.images.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    return measure(arguments.bundle, list(islice(images, arguments.count)))
+    found = (Path(path) for path, problem in walk_images(str(arguments.images), PassedOver()) if problem is None)
+    images = list(islice((path for path in found if path.suffix.lower() in SUFFIXES), max(1, arguments.count)))
+    if not images:
+        raise DataError(f"{arguments.images}: expected JPEG or PNG images, found none")
+    return measure(arguments.bundle, images)
 
 
 if __name__ == "__main__":

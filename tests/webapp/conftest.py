@@ -73,4 +73,5 @@ def serving(app: Flask, settings: WebConfiguration) -> Iterator[tuple[str, int]]
         yield listener.getsockname()
     finally:
         server.stop()
-        thread.join(timeout=30)
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "the server does not stop"

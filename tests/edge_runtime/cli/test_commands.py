@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -181,11 +183,17 @@ def test_resume_refuses_another_variant_and_other_files(folder: Path, flags: lis
         main(["predict", str(folder), *flags, "--resume"])
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "edge_runtime", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd=REPOSITORY, **options,
-    )  # fmt: skip
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run the command line beside the test; whatever happens there, no process and no pipe is left."""
+    command = [sys.executable, "-m", "edge_runtime", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
@@ -193,11 +201,11 @@ def test_sigterm_loses_no_finished_line(folder: Path, flags: list[str], tmp_path
     for number in range(400):
         os.link(folder / "lesion-0.jpg", folder / f"more-{number:03}.jpg")
     output = tmp_path / "results.jsonl"
-    process = start("predict", folder, *flags, "--output", output, "--threads", "2")
-    wait_until(lambda: output.exists() and output.read_text().count("\n") >= 3)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
+    with started("predict", folder, *flags, "--output", output, "--threads", "2") as process:
+        wait_until(lambda: output.exists() and output.read_text().count("\n") >= 3)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 143
     text = output.read_text()
     assert text.endswith("\n")
     predicted = len(json_lines(text))
@@ -287,21 +295,33 @@ def test_watch_classifies_each_image_once_and_across_restarts(
     assert len(results.read_text().splitlines()) == 8
 
 
-def test_watch_waits_for_a_file_that_is_still_written(folder: Path, flags: list[str]) -> None:
-    process = start("watch", folder, *flags, "--interval", "0.2")
+def test_watch_ends_with_status_zero_when_asked_to_stop(folder: Path, flags: list[str]) -> None:
     results = folder / "dermedge-results.jsonl"
-    wait_until(lambda: results.exists() and results.read_text().count("\n") == 6)
+    with started("watch", folder, *flags, "--interval", "0.2") as process:
+        wait_until(lambda: results.exists() and results.read_text().count("\n") == 6)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+def test_watch_waits_for_a_file_that_is_still_written(
+    folder: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of the file arrives between two polls."""
     data = (folder / "lesion-0.jpg").read_bytes()
-    with (folder / "slow.jpg").open("wb") as file:
-        for part in range(20):
-            file.write(data[part * len(data) // 20 : (part + 1) * len(data) // 20])
-            file.flush()
-            time.sleep(0.05)
-    wait_until(lambda: "slow.jpg" in results.read_text())
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    (line,) = [line for line in json_lines(results.read_text()) if line["image"].endswith("slow.jpg")]
+    tenths = [data[part * len(data) // 10 : (part + 1) * len(data) // 10] for part in range(10)]
+
+    def wait(interruption: Interruption, _seconds: float) -> None:
+        if tenths:
+            with (folder / "slow.jpg").open("ab") as file:
+                file.write(tenths.pop(0))
+        elif "slow.jpg" in (folder / "dermedge-results.jsonl").read_text():
+            interruption.request(signal.SIGTERM)
+
+    monkeypatch.setattr(Interruption, "wait", wait)
+    assert main(["watch", str(folder), *flags]) == 0
+    lines = json_lines((folder / "dermedge-results.jsonl").read_text())
+    (line,) = [line for line in lines if line["image"].endswith("slow.jpg")]
     assert "label" in line
 
 

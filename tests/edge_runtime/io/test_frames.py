@@ -20,6 +20,9 @@ from tests.conftest import blob_image
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed here")
 
+PATIENCE = 1.0
+"""Seconds; long enough for reads that follow each other on a busy machine."""
+
 FRAME_BGR = np.ascontiguousarray(np.asarray(blob_image(320, 240))[..., ::-1])
 
 
@@ -55,7 +58,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], Capture]:
         monkeypatch.setattr("cv2.VideoCapture", lambda _: capture)
         return capture
 
-    monkeypatch.setattr(frames, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(frames, "PATIENCE_SECONDS", PATIENCE)
     return install
 
 
@@ -63,7 +66,7 @@ def test_failed_reads_are_waited_out(connect: Callable[[list[Any]], Capture]) ->
     """The first frames of a USB microscope, a damaged MJPEG frame in the middle, and an error of OpenCV's."""
     capture = connect([None, None, FRAME_BGR, None, cv2.error("damaged"), FRAME_BGR, np.empty((0, 0, 3), np.uint8)])
     found = []
-    with pytest.raises(ImageError, match=r"^0: the camera has given no image for 0\.3 seconds$"):
+    with pytest.raises(ImageError, match=r"^0: the camera has given no image for 1 seconds$"):
         found.extend(open_frames("0"))
         raise AssertionError("a camera does not end")
     assert capture.released
@@ -79,7 +82,17 @@ def test_the_limit_counts_from_the_last_image(connect: Callable[[list[Any]], Cap
     started = time.monotonic()
     with pytest.raises(ImageError, match="no image for"):
         list(open_frames("1"))
-    assert 0.3 <= time.monotonic() - started < 5
+    assert PATIENCE <= time.monotonic() - started < 20
+
+
+def test_a_slow_prediction_is_not_the_cameras_fault(connect: Callable[[list[Any]], Capture]) -> None:
+    connect([FRAME_BGR, None, FRAME_BGR])
+    stream = open_frames("0")
+    next(stream)
+    time.sleep(PATIENCE + 0.1)  # what a prediction may take on a small device
+    assert next(stream) is None
+    np.testing.assert_array_equal(next(stream), FRAME_BGR[..., ::-1])
+    stream.close()
 
 
 def test_the_command_continues_after_failed_reads(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -100,13 +101,19 @@ def test_forwarded_addresses_count_only_behind_a_trusted_proxy(jpeg: bytes) -> N
     assert [spend(proxied, "192.0.2.1"), spend(proxied, "192.0.2.2"), spend(proxied, "192.0.2.1")] == [200, 200, 429]
 
 
+def wait_for_waiters(gate: PredictionGate, count: int) -> None:
+    end = time.monotonic() + 20
+    while gate.waiting < count:
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
 def test_gate_refuses_at_once_beyond_the_queue() -> None:
     gate = PredictionGate(slots=1, queue_limit=1, timeout=30)
     with gate.enter():
         waiter = threading.Thread(target=lambda: gate.enter().__enter__())
         waiter.start()
-        while gate.waiting == 0:
-            pass
+        wait_for_waiters(gate, 1)
         with pytest.raises(RefusalError, match="too many images are waiting") as refused, gate.enter():
             pass
         assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "2")
@@ -118,8 +125,8 @@ def test_gate_gives_up_after_its_timeout_and_loses_no_slot() -> None:
     gate = PredictionGate(slots=1, queue_limit=4, timeout=0.01)
     with gate.enter(), pytest.raises(RefusalError, match="no CPU became free within"), gate.enter():
         pass
-    with gate.enter() as waited:
-        assert waited < 0.01
+    with gate.enter():  # raises where the slot was lost
+        pass
 
 
 def test_gate_serves_in_order() -> None:
@@ -135,8 +142,7 @@ def test_gate_serves_in_order() -> None:
         for number in range(4):
             threads.append(threading.Thread(target=work, args=(number,)))
             threads[-1].start()
-            while gate.waiting <= number:
-                pass
+            wait_for_waiters(gate, number + 1)
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3]
