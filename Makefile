@@ -71,8 +71,8 @@ docs: setup .venv-docs/installed ## write the generated pages and build the docu
 	$(RUN) -m tools.generate_docs && .venv-docs/bin/zensical build --strict --clean
 
 ##@ Measure
-bench: setup ## how close the runtime is to the bare engines, as ratios of one run
-	$(RUN) -m edge_runtime bench --peers $(BUNDLE_FLAG) $(ARGS)
+bench: setup ## the runtime next to plain networks of each engine's own tools and to bare engines, as ratios of one run
+	$(RUN) -m tools.plain_networks --output build/plain-networks && $(RUN) -m edge_runtime bench --peers --plain build/plain-networks $(BUNDLE_FLAG) $(ARGS)
 bench-train: setup ## images/s of the training loop against the bare forward and backward pass
 	$(RUN) -m train.learning.benchmark $(ARGS)
 soak: setup ## 100,000 predictions, watching the memory

@@ -5,7 +5,8 @@ tensor; Pillow's own decoding and scaling of a 600×450 JPEG (pixels); the bytes
 heat map; and the bytes of a 12-megapixel JPEG → prediction. It prints lower quartiles over all rounds, because other
 programs only ever add time, and ratios, because they carry over to other machines. ``--peers`` adds cold start, memory
 (:mod:`edge_runtime.bench.cold_start`), folder mode (:mod:`edge_runtime.bench.folder`) and other engines
-(:mod:`edge_runtime.bench.peers`); :mod:`edge_runtime.bench.report` holds the bars.
+(:mod:`edge_runtime.bench.peers`); ``--plain`` adds plain networks of those engines' own tools
+(:mod:`edge_runtime.bench.plain`). :mod:`edge_runtime.bench.report` holds the bars.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def run_bench(options: BenchOptions) -> int:
     }  # fmt: skip
     if options.peers:
         result.update(_measure_around(bundle, jpeg, options.threads, options.rounds))
+    if options.plain is not None:
+        from edge_runtime.bench.plain import measure_plain
+
+        print("measuring plain networks …", file=sys.stderr)
+        result["plain"] = measure_plain(bundle, options.plain, jpeg, options.threads, options.rounds)
     bars = find_bars(result)
     if options.json:
         print(json.dumps({**result, "bars": bars_as_json(bars)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -18,5 +19,15 @@ class BenchOptions(BundleOptions, frozen=True, kw_only=True):
         bool,
         Meta(description="also cold start, memory, folder mode, and other engines on the same model, where installed"),
     ] = False
+    plain: (
+        Annotated[
+            Path,
+            Meta(
+                description="also compare with the plain networks that `python -m tools.plain_networks` wrote here",
+                extra={"metavar": "FOLDER"},
+            ),
+        ]
+        | None
+    ) = None
     check: Annotated[bool, Meta(description="exit with status 1 when a ratio misses its limit")] = False
     json: Annotated[bool, Meta(description="print one JSON object")] = False

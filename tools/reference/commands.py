@@ -59,6 +59,7 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "tools.generate_docs",
             "tools.run_tests",
             "tools.mutation",
+            "tools.plain_networks",
         ),
     ),
 }

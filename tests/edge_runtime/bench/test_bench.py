@@ -12,7 +12,8 @@ from edge_runtime.bench import cold_start as bench_start
 from edge_runtime.bench import command as command_bench
 from edge_runtime.bench import folder as bench_folder
 from edge_runtime.bench.cold_start import chained_graphs, measure_cold_starts
-from edge_runtime.bench.report import HELD_ENGINES, Bar, find_bars
+from edge_runtime.bench.plain import measure_plain
+from edge_runtime.bench.report import HELD_ENGINES, Bar, find_bars, print_report
 from edge_runtime.bench.timing import synthetic_jpeg, time_in_turns
 from edge_runtime.bundle.manifest import read_manifest
 from edge_runtime.cli.main import main
@@ -104,6 +105,57 @@ def test_the_bars_are_those_of_int8_on_the_two_engines() -> None:
         ("tflite-int8", "JPEG → prediction ÷ bare"),
         ("onnx", "cold start ÷ script"),
     ]
+
+
+PLAIN = {
+    "plain": {"onnxruntime": 10.0, "LiteRT": 20.0, "OpenVINO": 8.0},
+    "chain": {"onnx": 10.4, "tflite": 22.0, "openvino": 8.9},
+    "JPEG": {"onnx": 12.0, "tflite": 27.0, "openvino": 9.4},
+    "pipeline": {"onnx": 12.1, "tflite": 27.5, "openvino": 9.5, "script": 11.0},
+    "floor": {"milliseconds": 7.0, "giga_multiply_adds_per_second": 260.0},
+}
+
+
+def test_plain_networks_set_the_bars_where_they_were_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"predict_ratio": 9.0, "explain_ratio": 1.0, "phone_ratio": 2.0, "variant": "onnx-int8"}
+    row |= dict.fromkeys(("bare_ms", "pixels_ms", "floor_ratio", "predict_ms", "explain_ms", "phone_ms"), 1.0)
+    result = {
+        "rows": [row],
+        "auto": "openvino",
+        "auto_ratio": 9.0,
+        "plain": PLAIN,
+        "cpu": "c",
+        "threads": 1,
+        "rounds": 1,
+    }
+    bars = {(bar.subject, bar.ratio): bar for bar in find_bars(result)}
+    expected = {
+        ("onnx-int8", "with map ÷ without"): (1.0, True),
+        ("onnx-int8", "12 megapixels ÷ bare"): (2.0, True),
+        ("onnx-int8", "chain ÷ plain ResNet18 on onnxruntime"): (1.04, True),
+        ("tflite-int8", "chain ÷ plain ResNet18 on LiteRT"): (1.1, False),
+        ("auto", "openvino ÷ fastest plain (OpenVINO)"): (8.9 / 8, False),
+        ("onnx-int8", "JPEG → prediction, added ÷ allowed"): (1.6 / 2.08, True),  # 0.2 of 10.4 ms is more than 1 ms
+        ("tflite-int8", "JPEG → prediction, added ÷ allowed"): (5 / 4.4, False),
+        ("auto", "with heat map ÷ plain script"): (9.5 / 11, False),
+    }
+    assert set(bars) == set(expected)
+    for key, (measured, inside) in expected.items():
+        assert (bars[key].measured, bars[key].inside) == (pytest.approx(measured), inside), key
+    print_report(result, list(bars.values()))
+    printed = capsys.readouterr().out
+    assert "our better engine takes 1.49 times that" in printed
+    assert "OUTSIDE" in printed
+
+
+def test_plain_networks_are_compared_with_a_resnet18_only(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="expected a resnet18 to compare with plain ones, found tiny"):
+        measure_plain(tiny_bundle, tmp_path, b"", 1, 1)
+
+
+def test_a_folder_without_plain_networks_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"expected networks of `python -m tools\.plain_networks`, found none"):
+        measure_plain(REPOSITORY / "models" / "ham10000-resnet18", tmp_path, synthetic_jpeg(60, 45), 1, 1)
 
 
 def test_a_bundle_without_whole_networks_is_compared_by_its_parts(tiny_bundle: Path) -> None:
