@@ -148,7 +148,7 @@ def _ncnn(folder: Path, image: Any, threads: int) -> Call:
 
 
 def _script(folder: Path, jpeg: bytes, threads: int) -> Call:
-    """Return what a user would write: Pillow and torchvision prepare, onnxruntime predicts, pytorch-grad-cam explains."""
+    """Return what a user would write: Pillow, torchvision, onnxruntime for the label, pytorch-grad-cam for the map."""
     torch, torchvision = import_module("torch"), import_module("torchvision")
     grad_cam, targets = import_module("pytorch_grad_cam"), import_module("pytorch_grad_cam.utils.model_targets")
     transforms = import_module("torchvision.transforms.v2")
