@@ -5,7 +5,7 @@
 torchvision's ResNet18 with random weights (the time of a dense network does not depend on them) becomes an int8 file of
 onnxruntime's own static quantiser, one of ai-edge-quantizer, one of nncf for OpenVINO, and one for ncnn. Their inputs
 are float and already normalised: none of them does what this project's graphs do beside the network. A product of two
-int8 matrices is added, for the arithmetic floor. ``python -m edge_runtime bench --plain FOLDER`` reads the folder.
+int8 matrices is added, for the compute floor. ``python -m edge_runtime bench --plain FOLDER`` reads the folder.
 Tools that are not installed are left out (``requirements/bench.txt``).
 """
 

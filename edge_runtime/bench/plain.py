@@ -30,7 +30,7 @@ OPENVINO_NAME = "openvino.int8.xml"
 NCNN_NAME = "ncnn.fp16.param"
 GEMM_NAME = "gemm.int8.onnx"
 GEMM_SIZE = 1024
-"""Rows and columns of both int8 matrices: large enough to be bound by arithmetic, small enough for the cache."""
+"""Rows and columns of both int8 matrices: large enough to be bound by compute, small enough for the cache."""
 
 RESNET18_MULTIPLY_ADDS = 1.82e9
 """Of one image of 224×224 pixels (torchvision's table: 1.81 G, without the last layer)."""

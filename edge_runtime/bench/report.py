@@ -104,7 +104,7 @@ def _print_plain(plain: dict[str, Any]) -> None:
     if floor := plain.get("floor"):
         best = min(milliseconds for name, milliseconds in plain["chain"].items() if name in HELD_ENGINES)
         print(
-            f"  arithmetic floor {floor['milliseconds']:.2f} ms on one core "
+            f"  compute floor {floor['milliseconds']:.2f} ms on one core "
             f"(int8 GEMM: {floor['giga_multiply_adds_per_second']:.0f} G multiply-adds/s); "
             f"our better engine takes {best / floor['milliseconds']:.2f} times that"
         )
