@@ -117,8 +117,9 @@ def test_the_longest_name_has_its_heat_map(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["found full at the end", "found full at once"])
 @pytest.mark.parametrize("command", ["predict", "info", "verify", "help", "completion"])
-def test_a_full_output_is_one_line_and_a_status(command: str, image_folder: Path) -> None:
+def test_a_full_output_is_one_line_and_a_status(command: str, unbuffered: str, image_folder: Path) -> None:
     arguments: list[object] = {
         "predict": ["predict", image_folder, *FLAGS, "--json"],
         "info": ["info", "--bundle", TINY_BUNDLE],
@@ -126,7 +127,7 @@ def test_a_full_output_is_one_line_and_a_status(command: str, image_folder: Path
         "help": ["predict", "--help"],
         "completion": ["completion", "bash"],
     }[command]
-    finished = run(*arguments, redirect=">/dev/full")
+    finished = run(*arguments, redirect=">/dev/full", PYTHONUNBUFFERED=unbuffered)
     expected = rb"error: (standard )?output: cannot be written: No space left on device\n"
     assert finished.returncode == 1
     assert re.fullmatch(expected, finished.stderr)
@@ -224,6 +225,21 @@ def test_what_a_folder_left_out_is_said_on_stderr(tmp_path: Path, capsys: pytest
     assert lines[0]["image"] == str(tmp_path / "gone.jpg") or "label" in lines[0]
     assert {line["image"] for line in lines} == {str(tmp_path / "a.jpg"), str(tmp_path / "gone.jpg")}
     assert f"passed over 1 (trash, thumbnails or versions of another program): {tmp_path / '@eaDir'}\n" in captured.err
+
+
+def test_what_a_streams_encoding_lacks_is_written_as_escapes() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    write_text(stream, "Läsion 病変\n")
+    assert stream.buffer.getvalue() == rb"L\xe4sion \u75c5\u5909" + b"\n"  # type: ignore[attr-defined]
+
+
+def test_every_command_prints_any_name(tmp_path: Path) -> None:
+    blob_image(60, 50).save(tmp_path / "a.jpg")
+    output = tmp_path / "病変.png"
+    finished = run("explain", tmp_path / "a.jpg", *FLAGS, "--output", output, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (finished.returncode, finished.stderr.count(b"Traceback")) == (0, 0)
+    assert rb"\u75c5\u5909.png" in finished.stdout
+    assert output.is_file()
 
 
 def test_a_stream_that_fails_is_named() -> None:
