@@ -23,7 +23,8 @@ Group = Literal["malignant", "benign", "other"]
 CLASS_SETS_FOLDER = Path(__file__).parent / "class_sets"
 RESERVED_CODES = frozenset({
     "image", "label", "confidence", "verdict", "engine", "precision", "views", "decode_ms", "features_ms", "head_ms",
-    "warnings", "error", "bundle", "age", "sex", "site", "heat_map", "size_bytes", "modified_ns",
+    "warnings", "error", "bundle", "age", "sex", "site", "heat_map", "size_bytes",
+    "modified_ns", "changed_ns",
 })  # fmt: skip
 """Columns that result tables have beside one for each class, so no class may be called so."""
 
