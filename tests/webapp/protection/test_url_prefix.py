@@ -45,6 +45,10 @@ def test_every_address_begins_with_the_prefix(way: str, jpeg: bytes) -> None:
         found = addresses(text)
         assert found, page
         assert all(each.startswith("/skin/") for each in found), (page, found)
+    worker = client.get(f"{path}/service-worker.js", **options).get_data(as_text=True)
+    kept = json.loads(re.search(r"const FILES = (\[.*\]);", worker)[1])  # type: ignore[index]
+    assert "/skin/" in kept
+    assert all(file.startswith("/skin/") for file in kept)
     manifest = json.loads(client.get(f"{path}/manifest.webmanifest", **options).data)
     assert (manifest["scope"], manifest["start_url"], manifest["id"]) == ("/skin/", "/skin/", "/skin/")
     for file in client.get(f"{path}/api/v1/model", **options).get_json()["files"]:
