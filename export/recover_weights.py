@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files
 from edge_runtime.errors import BundleError, ExportError, run_command_line
+from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from edge_runtime.settings import OneLineParser, add_flags, given_flags, make_settings
 from export.images import load_images
 from train.data.folder import load_records
@@ -101,7 +102,7 @@ def _layers_in_order(model: LesionModel, batch: Tensor) -> list[tuple[nn.Conv2d,
 
 
 def _convolutions(path: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Weights and biases of a graph's convolutions in its order, dequantised."""
+    """Weights and biases of a graph's convolutions in its order, dequantised, for a normalised image."""
     graph = onnx.load(path).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     producers = {output: node for node in graph.node for output in node.output}
@@ -117,9 +118,34 @@ def _convolutions(path: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.
         shape = (-1,) + (1,) * (numbers.ndim - 1)
         return (numbers - zero.reshape(shape)) * scale.reshape(shape)
 
+    first, offset, factor = _read_normalisation(graph, stored)
     for node in graph.node:
         if node.op_type == "Conv":
-            yield value(node.input[1]), value(node.input[2])
+            weight, bias = value(node.input[1]), value(node.input[2])
+            if node is first:
+                bias = bias + ((weight.sum((2, 3)) * factor) @ (255 * np.array(IMAGENET_MEAN) - offset))
+                weight = weight * (factor * 255 * np.array(IMAGENET_STD))[:, None, None]
+            yield weight.astype(np.float32), bias.astype(np.float32)
+
+
+def _read_normalisation(
+    graph: onnx.GraphProto, stored: dict[str, NDArray[Any]]
+) -> tuple[onnx.NodeProto, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the first convolution and, per channel, what is subtracted from the image before it and then multiplied
+    with it: what is missing from the mean and the standard deviation is part of the convolution's weights."""
+    offset, factor = np.zeros(3), np.ones(3)
+    name, before = "image_nhwc", ""
+    while True:
+        node = next(node for node in graph.node if node.op_type != "Shape" and name in node.input)
+        if node.op_type == "Conv":
+            return node, offset, factor
+        if node.op_type == "Sub":
+            offset = offset + stored[node.input[1]].reshape(-1) / factor
+        elif node.op_type == "Mul":
+            factor = factor * stored[node.input[1]].reshape(-1)
+        elif node.op_type == "DequantizeLinear" and before != "QuantizeLinear":
+            offset, factor = offset + stored[node.input[2]], factor * stored[node.input[1]]
+        name, before = node.output[0], node.op_type
 
 
 def _fill_convolutions(

@@ -5,8 +5,9 @@ tensor; Pillow's own decoding and scaling of a 600×450 JPEG (pixels); the bytes
 heat map; and the bytes of a 12-megapixel JPEG → prediction. It prints lower quartiles over all rounds, because other
 programs only ever add time, and ratios, because they carry over to other machines. ``--peers`` adds cold start, memory
 (:mod:`edge_runtime.bench.cold_start`), folder mode (:mod:`edge_runtime.bench.folder`) and other engines
-(:mod:`edge_runtime.bench.peers`); ``--plain`` adds plain networks of those engines' own tools
-(:mod:`edge_runtime.bench.plain`). :mod:`edge_runtime.bench.report` holds the bars.
+(:mod:`edge_runtime.bench.peers`), ``--plain`` plain networks of those engines' own tools
+(:mod:`edge_runtime.bench.plain`), and ``--profile`` what onnxruntime spends its time on
+(:mod:`edge_runtime.bench.profile`). :mod:`edge_runtime.bench.report` holds the bars.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from edge_runtime.bench.options import BenchOptions
 from edge_runtime.bench.report import bars_as_json, find_bars, print_report
 from edge_runtime.bench.timing import synthetic_jpeg, time_in_turns
 from edge_runtime.bundle.location import find_bundle
-from edge_runtime.bundle.manifest import read_manifest
+from edge_runtime.bundle.manifest import read_manifest, read_verified
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import usable_variants
 from edge_runtime.engines.selection import measure_engines
@@ -55,6 +56,8 @@ def run_bench(options: BenchOptions) -> int:
 
         print("measuring plain networks …", file=sys.stderr)
         result["plain"] = measure_plain(bundle, options.plain, jpeg, options.threads, options.rounds)
+    if options.profile:
+        result["profile"] = _profile_variants(bundle, variants, jpeg, options.threads, options.rounds)
     bars = find_bars(result)
     if options.json:
         print(json.dumps({**result, "bars": bars_as_json(bars)}))
@@ -73,6 +76,21 @@ def _measure_around(bundle: Path, jpeg: bytes, threads: int, rounds: int) -> dic
         "cold": measure_cold_starts(bundle, jpeg),  # before the others' libraries fill this process's memory
         "folder": measure_folder(bundle, jpeg),
         "peers": measure_peers(bundle, jpeg, threads, rounds),
+    }
+
+
+def _profile_variants(
+    bundle: Path, variants: list[str], jpeg: bytes, threads: int, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Return by variant of onnxruntime each kind of operator's share of the backbone's time."""
+    from edge_runtime.bench.profile import operator_shares
+
+    manifest = read_manifest(bundle)
+    image_nhwc = load_image_hwc(jpeg, manifest.input.size)[np.newaxis]
+    graphs = {name: manifest.graph(manifest.variants[name].features) for name in variants if name.startswith("onnx-")}
+    return {
+        name: operator_shares(read_verified(bundle, graph), image_nhwc, threads, rounds)
+        for name, graph in graphs.items()
     }
 
 

@@ -29,5 +29,8 @@ class BenchOptions(BundleOptions, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    profile: Annotated[
+        bool, Meta(description="also which kinds of operators onnxruntime spends its time in, where it is installed")
+    ] = False
     check: Annotated[bool, Meta(description="exit with status 1 when a ratio misses its limit")] = False
     json: Annotated[bool, Meta(description="print one JSON object")] = False

@@ -144,6 +144,10 @@ def print_report(result: dict[str, Any], bars: list[Bar]) -> None:
                 f"{measured['single_per_second']:.1f} on one: {measured['ratio']:.2f} of the ideal; the bare engine "
                 f"on all of them {measured['bare_ratio']:.2f}; by CPU time {measured['cpu_time_ratio']:.2f}"
             )
+    for variant, shares in result.get("profile", {}).items():
+        print(f"\n{variant}: share of onnxruntime's time in the backbone, by kind of operator")
+        for operator, share in shares.items():
+            print(f"  {operator:<44}{100 * share:>9.1f} %")
     print("\nbars")
     for bar in bars:
         sign = "≥" if bar.at_least else "≤"

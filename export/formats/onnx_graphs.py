@@ -14,6 +14,7 @@ from torch import nn
 
 from edge_runtime.bundle.manifest import Role
 from export.formats import onnx_quantisation
+from export.formats.onnx_image_input import with_centred_image
 from export.formats.onnx_writer import clean, save_onnx, write_onnx
 from export.int8.activation_ranges import choose_ranges
 from export.int8.layer_inputs import LayerInputs, record_layer_inputs
@@ -55,7 +56,7 @@ def write_int8(
 
     They are made from the fp32 files in the folder.
     """
-    backbone = onnx.load(folder / "features.fp32.onnx")
+    backbone = with_centred_image(onnx.load(folder / "features.fp32.onnx"))
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=True))
     statistics = onnx_quantisation.record_statistics(backbone, material.images)
 
@@ -77,8 +78,11 @@ def write_fp16(graphs: dict[Role, RoleGraph], folder: Path, properties: dict[str
 
 
 def record_layers(folder: Path, images: NDArray[np.uint8]) -> dict[str, LayerInputs]:
-    """Return what the convolutions of the written fp32 backbone see on the calibration images."""
-    return record_layer_inputs(onnx.load(folder / "features.fp32.onnx"), images)
+    """Return what the convolutions of the written fp32 backbone see on the calibration images.
+
+    The first one's input is centred as in int8 graphs, where rounded weights are used.
+    """
+    return record_layer_inputs(with_centred_image(onnx.load(folder / "features.fp32.onnx")), images)
 
 
 def _write_pair(

@@ -19,6 +19,7 @@ from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType,
 from onnxruntime.quantization.onnx_model import ONNXModel
 
 from export.formats.converter_output import capture_output
+from export.formats.onnx_image_input import image_ranges, with_quantised_image
 from export.formats.onnx_writer import clean
 from export.int8.activation_ranges import Range, TensorStatistics
 from export.int8.weight_rounding import RoundedWeights
@@ -62,13 +63,15 @@ def quantise_int8(
     weights: dict[str, RoundedWeights],
     float_nodes: frozenset[str] = frozenset(),
 ) -> ModelProto:
-    """Return the int8 graph of a float ``features`` graph.
+    """Return the int8 graph of a float ``features`` graph; after
+    :func:`~export.formats.onnx_image_input.with_centred_image` its first convolution reads the image's own bytes.
 
     ``weights`` holds the rounded weights of every convolution by node name; ``float_nodes`` stay float.
     """
     model = _with_changed_biases(model, {name: rounded for name, rounded in weights.items() if name not in float_nodes})
     names = {node.name: node.input[1] for node in model.graph.node if node.name in weights}
     preprocessing = preprocessing_nodes(model)
+    ranges = ranges | image_ranges(model)
     limits = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     nodes = [
         node.name
@@ -102,7 +105,7 @@ def quantise_int8(
         if node not in float_nodes:
             name = f"{names[node]}_quantized"
             stored[name].CopyFrom(numpy_helper.from_array(rounded.levels, name))
-    return quantised
+    return with_quantised_image(quantised)
 
 
 def _scale_overrides(rounded: RoundedWeights) -> list[dict[str, Any]]:
@@ -162,7 +165,7 @@ def _restore_constants(half: ModelProto, original: ModelProto) -> None:
 
 
 def preprocessing_nodes(model: ModelProto) -> frozenset[str]:
-    """Return the names of the nodes between the image and the network: normalisation, which stays float."""
+    """Return the names of the nodes between the image and the network: normalisation, which is never quantised."""
     reached, names = {"image_nhwc"}, set()
     for node in model.graph.node:
         if node.op_type in PREPROCESSING_OPERATORS and node.input[0] in reached:

@@ -6,10 +6,11 @@ same operations, and the quantisers see the weights that will really be multipli
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 RELUS = (nn.ReLU, nn.ReLU6)
@@ -37,6 +38,27 @@ def fold_for_inference(features: nn.Module, *, explicit_padding: bool) -> nn.Mod
     folded.delete_all_unused_submodules()
     folded.recompile()
     return folded.eval()
+
+
+def with_scaled_input(features: nn.Module, scale: Tensor) -> nn.Module | None:
+    """Return a copy of folded ``features`` for which each channel of its input need not be multiplied by ``scale`` [C]:
+    the first convolution's weights are.
+
+    ``None`` where the input goes anywhere but into one convolution with zero padding, which scaling leaves as it is.
+    """
+    if not isinstance(features, fx.GraphModule):
+        return None
+    image = next(node for node in features.graph.nodes if node.op == "placeholder")
+    users = list(image.users)
+    if len(users) != 1 or users[0].op != "call_module":
+        return None
+    scaled = copy.deepcopy(features)
+    first = scaled.get_submodule(str(users[0].target))
+    if not isinstance(first, nn.Conv2d) or first.groups != 1 or first.padding_mode != "zeros":
+        return None
+    with torch.no_grad():
+        first.weight.mul_(scale[None, :, None, None])
+    return scaled
 
 
 def convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:

@@ -6,6 +6,7 @@ beyond that is put inside these graphs: normalisation, temperature, and the grad
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from edge_runtime.bundle.manifest import Role
 from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export.roles.explain import explain_module
 from export.roles.feature_map import Layout, by_name, call_head, from_layout, to_layout
-from export.roles.folding import fold_for_inference
+from export.roles.folding import fold_for_inference, with_scaled_input
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,36 @@ class RoleGraph:
 class FeaturesGraph(nn.Module):
     """``image_nhwc`` uint8 [N,S,S,3] → ``feature_map`` float32, normalising inside.
 
+    The mean is subtracted here, so that zero padding remains padding with the mean; the division by the standard
+    deviation is part of the first convolution's weights, where the backbone begins with a convolution.
     With ``image_layout`` NCHW the image is taken as [N,3,S,S]: for converters that transpose every input themselves.
     """
 
     mean: Tensor
-    scale: Tensor
+    scale: Tensor | None
 
-    def __init__(self, features: nn.Module, layout: Layout, image_layout: Layout = "NHWC") -> None:
+    def __init__(self, features: nn.Module, layout: Layout) -> None:
         super().__init__()
-        self.features = features
+        scale = 1 / (255 * torch.tensor(IMAGENET_STD))
+        scaled = with_scaled_input(features, scale)
+        self.features = features if scaled is None else scaled
         self.layout = layout
-        self.image_layout = image_layout
+        self.image_layout: Layout = "NHWC"
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(IMAGENET_STD)))
+        self.register_buffer("scale", scale if scaled is None else None)
+
+    def with_image_layout(self, image_layout: Layout) -> FeaturesGraph:
+        """Return the same graph, with the same weights, for images in another layout."""
+        other = copy.copy(self)
+        other.image_layout = image_layout
+        return other
 
     def forward(self, image_nhwc: Tensor) -> dict[str, Tensor]:
-        image = image_nhwc.to(torch.float32)
-        if self.image_layout == "NCHW":
-            normalised = (image - self.mean[:, None, None]) * self.scale[:, None, None]
-        else:
-            normalised = ((image - self.mean) * self.scale).permute(0, 3, 1, 2)
+        channels_first = self.image_layout == "NCHW"
+        image = image_nhwc.to(torch.float32) - (self.mean[:, None, None] if channels_first else self.mean)
+        if self.scale is not None:
+            image = image * (self.scale[:, None, None] if channels_first else self.scale)
+        normalised = image if channels_first else image.permute(0, 3, 1, 2)
         return {"feature_map": to_layout(self.features(normalised), self.layout)}
 
 
@@ -130,7 +141,7 @@ def split_model(
 def with_channels_first_image(graphs: dict[Role, RoleGraph]) -> dict[Role, RoleGraph]:
     """Return the same roles, with the image as [1,3,S,S] in those that take one."""
     features = cast(FeaturesGraph, graphs["features"].module)
-    channels_first = FeaturesGraph(features.features, features.layout, "NCHW").eval()
+    channels_first = features.with_image_layout("NCHW")
     modules = {"features": channels_first, "model": ModelGraph(channels_first, head_of(graphs)).eval()}
     return {
         role: RoleGraph(

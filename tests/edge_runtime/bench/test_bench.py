@@ -39,12 +39,15 @@ def _missing(*_: object) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_everything_is_measured_and_assessed(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--bundle", str(tiny_bundle), "--rounds", "3", "--peers", "--json"]) == 0
+    assert main(["bench", "--bundle", str(tiny_bundle), "--rounds", "3", "--peers", "--profile", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert {row["variant"] for row in result["rows"]} == {
         f"{engine}-{precision}" for engine in installed_engines() for precision in ("int8", "fp32")
     }
     assert all(row["bare_ms"] > 0 and row["predict_ratio"] > 0 for row in result["rows"])
+    profiled = {f"onnx-{precision}" for precision in ("int8", "fp32") if "onnx" in installed_engines()}
+    assert set(result["profile"]) == profiled
+    assert all(abs(sum(shares.values()) - 1) < 1e-6 for shares in result["profile"].values())
     assert set(result["cold"]) == {f"{engine} {kind}" for engine in HELD for kind in ("script", "dermedge")}
     assert all(measured["mebibytes"] < 500 for measured in result["cold"].values())  # the child's, not this process's
     assert set(result["folder"]) == set(installed_engines())
