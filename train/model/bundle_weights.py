@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from edge_runtime.bundle.manifest import WeightsFile, read_manifest, read_verified
@@ -37,10 +37,20 @@ def write_weights(checkpoint: Checkpoint, path: Path) -> WeightsFile:
     tensors = {name: _stored(tensor) for name, tensor in state.items()}
     content["extra"] = _without_tensors(content["extra"], _EXTRA, tensors)
     metadata = {"format": FORMAT, "checkpoint": json.dumps(content, sort_keys=True, default=list)}
-    save_file(tensors, path, metadata)
+    path.write_bytes(_with_sorted_metadata(save(tensors, metadata)))
     return WeightsFile(
         file=path.name, size_bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
     )
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Return a file with its metadata in the order of their names: safetensors writes them in a random one."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    packed = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    packed += b" " * (-len(packed) % 8)  # the tensors behind it stay aligned
+    return len(packed).to_bytes(8, "little") + packed + content[8 + length :]
 
 
 def read_weights(path: Path) -> Checkpoint:
