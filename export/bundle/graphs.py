@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
 from edge_runtime.bundle.manifest import GraphFile, Role
 from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export.bundle.manifest_entries import graph_entry
-from export.bundle.sources import BackboneSources, Weights
+from export.bundle.sources import BackboneSource, BackboneSources, Weights
 from export.configuration import ExportConfiguration
 from export.formats import onnx2tf_route
 from export.formats.converter_output import capture_output
@@ -31,8 +29,13 @@ from train.model.checkpoint import Checkpoint
 
 LAYOUTS: dict[str, Layout] = {"onnx": "NCHW", "tflite": "NHWC"}
 
-WriteFp32 = Callable[[nn.Module, dict[Role, RoleGraph], Path], object]
-WriteInt8 = Callable[[dict[Role, RoleGraph], Path, Int8Material], tuple[dict[Role, Path], list[Score]]]
+CONVERTED: tuple[Role, ...] = ("features", "head", "explain")
+"""The roles that a converter sees; ``model`` is put together from the first two."""
+
+Contents = dict[Role, bytes]
+"""Files by role."""
+
+Quantise = Callable[[BackboneSource, Int8Material], tuple[Contents, list[Score]]]
 
 
 class BundleGraphs:
@@ -72,74 +75,79 @@ class BundleGraphs:
 
     def _write_onnx(self, graphs: dict[Role, RoleGraph]) -> None:
         from export.formats import onnx_graphs
+        from export.formats.onnx_writer import convert_onnx, file_content
 
+        backbone = self.sources.get("trained").graph
+        head, explain = (convert_onnx(graphs[role]) for role in ("head", "explain"))
         properties = file_properties(self.checkpoint)
 
-        def write_fp32(_: nn.Module, roles: dict[Role, RoleGraph], folder: Path) -> dict[Role, Path]:
-            return onnx_graphs.write_fp32(roles, folder, properties)
+        def contents(models: onnx_graphs.Models, **more: str) -> Contents:
+            return {role: file_content(model, {**properties, "role": role, **more}) for role, model in models.items()}
 
-        def write_int8(
-            roles: dict[Role, RoleGraph], folder: Path, material: Int8Material
-        ) -> tuple[dict[Role, Path], list[Score]]:
-            return onnx_graphs.write_int8(roles, folder, properties, material)
+        def quantise(source: BackboneSource, material: Int8Material) -> tuple[Contents, list[Score]]:
+            models, recipe, scores = onnx_graphs.int8(source.graph, head, head_of(graphs), material)
+            return contents(models, quantisation=str(recipe)), scores
 
-        self._add(write_fp32(self.sources.model, graphs, self.folder), graphs, "fp32")
+        self._add(contents(onnx_graphs.fp32(backbone, head, explain)), graphs, "fp32", "onnx")
         if "fp16" in self.configuration.precisions:
-            self._add(onnx_graphs.write_fp16(graphs, self.folder, properties), graphs, "fp16")
+            self._add(contents(onnx_graphs.fp16(backbone, head)), graphs, "fp16", "onnx")
         if "int8" in self.configuration.precisions:
-            self._add(self._write_int8("onnx", graphs, write_fp32, write_int8), graphs, "int8")
+            self._add(self._int8("onnx", graphs, quantise), graphs, "int8", "onnx")
 
     def _write_tflite(self, graphs: dict[Role, RoleGraph]) -> None:
         with capture_output("loading the TFLite converter"):
             from export.formats import tflite_graphs
+            from export.formats.tflite_metadata import with_metadata
 
-        written = {"fp32": self._convert_tflite(self.sources.model, graphs, self.folder)}
+        full = tflite_graphs.fp32(self._convert_tflite(self.sources.model, CONVERTED))
+
+        def quantise(source: BackboneSource, material: Int8Material) -> tuple[Contents, list[Score]]:
+            trained = source.model is self.sources.model
+            backbone = full["features"] if trained else self._convert_tflite(source.model, ("features",))["features"]
+            return tflite_graphs.int8(backbone, full["head"], head_of(graphs), material)
+
+        written = {"fp32": full}
         for precision in ("fp16", "dynamic"):
             if precision in self.configuration.precisions:
-                written[precision] = tflite_graphs.write_light(self.folder, precision)
+                written[precision] = tflite_graphs.light(full, precision)
         if "int8" in self.configuration.precisions:
-            written["int8"] = self._write_int8("tflite", graphs, self._convert_tflite, tflite_graphs.write_int8)
+            written["int8"] = self._int8("tflite", graphs, quantise)
         properties = file_properties(self.checkpoint)
-        description = f"{properties['architecture']} for dermoscopic images; {properties['warning']}"
-        tflite_graphs.add_metadata(self.folder, graphs, description, self.checkpoint.licence)
-        for precision, paths in written.items():
-            self._add(paths, graphs, precision)
+        texts = f"{properties['architecture']} for dermoscopic images; {properties['warning']}", self.checkpoint.licence
+        for precision, contents in written.items():
+            described = {
+                role: with_metadata(content, graphs[role], f"dermedge {role}", *texts)
+                for role, content in contents.items()
+            }
+            self._add(described, graphs, precision, "tflite")
 
-    def _convert_tflite(self, model: nn.Module, graphs: dict[Role, RoleGraph], folder: Path) -> dict[Role, Path]:
-        """Write the fp32 TFLite files of a model by the route that was asked for."""
-        from export.formats import tflite_graphs, tflite_writer
+    def _convert_tflite(self, model: nn.Module, roles: tuple[Role, ...]) -> Contents:
+        """Return roles of a model as fp32 TFLite files by the route that was asked for."""
+        from export.formats import tflite_writer
 
         if self.configuration.tflite_via == "onnx2tf":
-            channels_first = with_channels_first_image(self._split(model, "NCHW", explicit_padding=True))
-            converted = onnx2tf_route.convert_roles(channels_first, self.inputs.calibration.images)
-        else:
-            converted = tflite_writer.convert_roles(graphs)
-        return tflite_graphs.write_fp32(converted, folder)
+            graphs = with_channels_first_image(self._split(model, "NCHW", explicit_padding=True))
+            return onnx2tf_route.convert_roles({role: graphs[role] for role in roles}, self.inputs.calibration.images)
+        graphs = self._split(model, "NHWC")
+        return {role: tflite_writer.convert_tflite(graphs[role]) for role in roles}
 
-    def _write_int8(
-        self, format_name: str, graphs: dict[Role, RoleGraph], write_fp32: WriteFp32, write_int8: WriteInt8
-    ) -> dict[Role, Path]:
-        """Write the int8 files; while no recipe reaches the goal, again from weights prepared for int8, and keep what
-        is closest to the float predictions."""
+    def _int8(self, format_name: str, graphs: dict[Role, RoleGraph], quantise: Quantise) -> Contents:
+        """Return the int8 files; while no recipe reaches the goal, they are made again from weights prepared for int8,
+        and those are kept that are closest to the float predictions."""
         material = self._material(graphs)
-        paths, scores = write_int8(graphs, self.folder, material)
+        kept, scores = quantise(self.sources.get("trained"), material)
         least = best_of(scores).divergence
         others: tuple[Weights, ...] = ("equalised", "fine-tuned") if self.configuration.qat else ("equalised",)
         for name in others:
             if least <= material.goal:
                 break
             source = self.sources.get(name)
-            with tempfile.TemporaryDirectory() as folder:
-                prepared = self._split(source.model, LAYOUTS[format_name])
-                write_fp32(source.model, prepared, Path(folder))
-                new_paths, tried = write_int8(prepared, Path(folder), replace(material, layers=source.layers))
-                scores = scores + [replace(score, recipe=f"{name}, {score.recipe}") for score in tried]
-                if best_of(tried).divergence < least:
-                    least = best_of(tried).divergence
-                    for role, path in new_paths.items():
-                        shutil.copyfile(path, paths[role])
+            contents, tried = quantise(source, replace(material, layers=source.layers))
+            scores = scores + [replace(score, recipe=f"{name}, {score.recipe}") for score in tried]
+            if best_of(tried).divergence < least:
+                kept, least = contents, best_of(tried).divergence
         self.scores[format_name] = scores
-        return paths
+        return kept
 
     def _material(self, graphs: dict[Role, RoleGraph]) -> Int8Material:
         chosen = self.configuration.calibrator
@@ -161,8 +169,12 @@ class BundleGraphs:
         probabilities = head_probabilities(head_of(graphs), np.concatenate(maps), metadata)
         return SelectionSet(images.images, images.truth, probabilities, metadata)
 
-    def _add(self, paths: dict[Role, Path], graphs: dict[Role, RoleGraph], precision: str) -> None:
-        self.entries += [graph_entry(path, graphs[role], precision) for role, path in paths.items()]
+    def _add(self, contents: Contents, graphs: dict[Role, RoleGraph], precision: str, extension: str) -> None:
+        """Write the files ``<role>.<precision>.<extension>``."""
+        for role, content in contents.items():
+            path = self.folder / f"{role}.{precision}.{extension}"
+            path.write_bytes(content)
+            self.entries.append(graph_entry(path, graphs[role], precision))
 
 
 def best_of(scores: list[Score]) -> Score:

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
 from export.inputs import ExportInputs
 from export.int8.equalisation import equalise
 from export.int8.fine_tuning import fine_tune
-from export.int8.layer_inputs import LayerInputs
+from export.int8.layer_inputs import LayerInputs, record_layer_inputs
 from export.roles.split_model import split_model
 from train.model.architectures import LesionModel
 from train.model.outlier_score import model_for_export
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 Weights = Literal["trained", "equalised", "fine-tuned"]
 
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A model that graphs are made from, and what its convolutions see on the calibration images."""
+    """A model that graphs are made from."""
 
     model: nn.Module
-    layers: dict[str, LayerInputs]
+    inputs: ExportInputs
+
+    @cached_property
+    def graph(self) -> ModelProto:
+        """The ``features`` graph as float ONNX: converting it takes longest, so it is done once."""
+        from export.formats.onnx_writer import convert_onnx
+
+        return convert_onnx(split_model(self.model, "NCHW", size=self.inputs.checkpoint.input_size)["features"])
+
+    @cached_property
+    def layers(self) -> dict[str, LayerInputs]:
+        """What the model's convolutions see on the calibration images.
+
+        The first one's input is centred as in int8 graphs, where rounded weights are used.
+        """
+        from export.formats.onnx_image_input import with_centred_image
+
+        return record_layer_inputs(with_centred_image(self.graph), self.inputs.calibration.images)
 
 
 class BackboneSources:
@@ -42,7 +61,7 @@ class BackboneSources:
         """Return the model with the named weights."""
         if weights not in self._prepared:
             prepare = {"trained": lambda: self.model, "equalised": self._equalised, "fine-tuned": self._fine_tuned}
-            self._prepared[weights] = self._source(prepare[weights]())
+            self._prepared[weights] = BackboneSource(prepare[weights](), self.inputs)
         return self._prepared[weights]
 
     def _equalised(self) -> nn.Module:
@@ -52,11 +71,3 @@ class BackboneSources:
         images = self.inputs.calibration
         metadata = images.patient_vectors(self.inputs.checkpoint.metadata_spec)
         return fine_tune(self.model, images.images, metadata, self.fine_tuning_steps)
-
-    def _source(self, model: nn.Module) -> BackboneSource:
-        from export.formats import onnx_graphs
-
-        with tempfile.TemporaryDirectory() as folder:
-            roles = split_model(model, "NCHW", size=self.inputs.checkpoint.input_size)
-            onnx_graphs.write_fp32({"features": roles["features"]}, Path(folder), {})
-            return BackboneSource(model, onnx_graphs.record_layers(Path(folder), self.inputs.calibration.images))

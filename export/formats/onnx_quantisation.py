@@ -20,7 +20,6 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from export.formats.converter_output import capture_output
 from export.formats.onnx_image_input import image_ranges, with_quantised_image
-from export.formats.onnx_writer import clean
 from export.int8.activation_ranges import Range, TensorStatistics
 from export.int8.weight_rounding import RoundedWeights
 
@@ -172,11 +171,3 @@ def preprocessing_nodes(model: ModelProto) -> frozenset[str]:
             names.add(node.name)
             reached.update(node.output)
     return frozenset(names)
-
-
-def compose_model(features: ModelProto, tail: ModelProto, name: str) -> ModelProto:
-    """Return ``features`` followed by ``tail`` (feature map → probabilities) as one graph."""
-    prefixed = onnx.compose.add_prefix(tail, "head.", rename_inputs=False, rename_outputs=False)
-    backbone = onnx.compose.add_prefix(features, "features.", rename_inputs=False, rename_outputs=False)
-    merged = onnx.compose.merge_models(backbone, prefixed, io_map=[("feature_map", "feature_map")])
-    return clean(merged, name)

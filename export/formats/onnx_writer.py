@@ -24,6 +24,12 @@ def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str], *, fixed_
 
     ``metadata`` becomes the file's properties.
     """
+    path.write_bytes(file_content(convert_onnx(graph, fixed_batch=fixed_batch), metadata))
+    return path
+
+
+def convert_onnx(graph: RoleGraph, *, fixed_batch: bool = False) -> ModelProto:
+    """Return a role as fp32 ONNX with the batch dimension ``N``, or for a fixed batch of 1."""
     # Two images stand for any number: a batch of one is burnt into the graph by the tracer.
     batch = 1 if fixed_batch else 2
     examples = {name: example.expand(batch, *example.shape[1:]).contiguous() for name, example in graph.inputs.items()}
@@ -44,8 +50,7 @@ def write_onnx(graph: RoleGraph, path: Path, metadata: dict[str, str], *, fixed_
         )
         assert program is not None
         model = program.model_proto
-    save_onnx(clean(model, graph.role), path, metadata)
-    return path
+    return clean(model, graph.role)
 
 
 def clean(model: ModelProto, name: str) -> ModelProto:
@@ -62,11 +67,11 @@ def clean(model: ModelProto, name: str) -> ModelProto:
     return model
 
 
-def save_onnx(model: ModelProto, path: Path, metadata: dict[str, str]) -> None:
-    """Check a model and write it with ``metadata`` as its properties, byte for byte the same for the same model."""
+def file_content(model: ModelProto, metadata: dict[str, str]) -> bytes:
+    """Check a model and return its file with ``metadata`` as its properties: the same bytes for the same model."""
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    return model.SerializeToString(deterministic=True)
 
 
 def count_nodes(model: ModelProto) -> dict[str, int]:

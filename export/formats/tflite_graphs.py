@@ -1,37 +1,31 @@
-"""All TFLite files of a bundle: fp32, fp16, dynamic range and int8 of every role."""
+"""The TFLite graphs of a bundle: fp32, fp16, dynamic range and int8 of every role, as files' contents.
+
+A network is converted once per set of weights, as ``features``; everything else is made from that graph.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from typing import cast
 
 from edge_runtime.bundle.manifest import Role
 from export.formats import tflite_quantisation
-from export.formats.tflite_metadata import with_metadata
+from export.formats.tflite_composition import compose_model
 from export.int8.activation_ranges import Range, choose_ranges
 from export.int8.layer_inputs import LayerInputs
 from export.int8.recipe_search import Int8Material, Recipe, Score, choose_recipe
 from export.int8.weight_rounding import round_layers
-from export.roles.split_model import RoleGraph, head_of
+from export.roles.split_model import HeadGraph
+
+Contents = dict[Role, bytes]
 
 
-def write_fp32(contents: dict[Role, bytes], folder: Path) -> dict[Role, Path]:
-    """Write the four converted roles as ``<role>.fp32.tflite`` and return their paths."""
-    return _write(contents, folder, "fp32")
+def fp32(converted: Contents) -> Contents:
+    """Return the four roles from the three that were converted."""
+    return {**converted, "model": compose_model(converted["features"], converted["head"])}
 
 
-def write_int8(
-    graphs: dict[Role, RoleGraph],
-    folder: Path,
-    material: Int8Material,
-) -> tuple[dict[Role, Path], list[Score]]:
-    """Write ``features`` and ``model`` as int8, by the recipe that changes the predictions least; return all scores.
-
-    They are made from the fp32 files in the folder.
-    """
-    backbone = (folder / "features.fp32.tflite").read_bytes()
-    whole = (folder / "model.fp32.tflite").read_bytes()
+def int8(backbone: bytes, head: bytes, head_module: HeadGraph, material: Int8Material) -> tuple[Contents, list[Score]]:
+    """Return ``features`` and ``model`` as int8, by the recipe that changes the predictions least, and all scores."""
     rounded = cache(lambda compensate: round_layers(material.layers, compensate=compensate, pair_limit=False))
     statistics = tflite_quantisation.record_statistics(backbone, material.images, material.threads)
 
@@ -42,45 +36,25 @@ def write_int8(
         float_scopes = tflite_quantisation.scopes_of_layers(backbone, material.layers, recipe.float_layers)
         return tflite_quantisation.quantise_int8(prepared, choose_ranges(statistics, recipe.calibrator), float_scopes)
 
-    recipe, features, scores = choose_recipe(build, "tflite", head_of(graphs), material)
+    recipe, features, scores = choose_recipe(build, "tflite", head_module, material)
+    whole = compose_model(backbone, head)
     ranges, float_scopes = whole_model_plan(backbone, whole, choose_ranges(statistics, recipe.calibrator))
     float_scopes += tflite_quantisation.scopes_of_layers(whole, material.layers, recipe.float_layers)
     whole = tflite_quantisation.with_rounded_weights(
         whole, _without(material.layers, recipe.float_layers), rounded(recipe.compensate)
     )
-    contents: dict[Role, bytes] = {
-        "features": features,
-        "model": tflite_quantisation.quantise_int8(whole, ranges, float_scopes),
-    }
-    return _write(contents, folder, "int8"), scores
+    return {"features": features, "model": tflite_quantisation.quantise_int8(whole, ranges, float_scopes)}, scores
 
 
-def write_light(folder: Path, precision: str) -> dict[Role, Path]:
-    """Write ``features`` and ``model`` as ``fp16`` or ``dynamic``, which need no calibration."""
+def light(full: Contents, precision: str) -> Contents:
+    """Return ``features`` and ``model`` as ``fp16`` or ``dynamic``, which need no calibration, from the fp32 ones."""
     convert = {"fp16": tflite_quantisation.to_fp16, "dynamic": tflite_quantisation.quantise_dynamic}[precision]
-    backbone = (folder / "features.fp32.tflite").read_bytes()
-    whole = (folder / "model.fp32.tflite").read_bytes()
-    contents: dict[Role, bytes] = {"features": convert(backbone), "model": convert(whole, head_scopes(backbone, whole))}
-    return _write(contents, folder, precision)
-
-
-def add_metadata(folder: Path, graphs: dict[Role, RoleGraph], description: str, licence: str) -> None:
-    """Put names, labels and the image's description into every TFLite file written so far."""
-    for path in sorted(folder.glob("*.tflite")):
-        role = cast(Role, path.name.split(".")[0])
-        path.write_bytes(with_metadata(path.read_bytes(), graphs[role], f"dermedge {role}", description, licence))
+    backbone, whole = full["features"], full["model"]
+    return {"features": convert(backbone), "model": convert(whole, head_scopes(backbone, whole))}
 
 
 def _without(layers: dict[str, LayerInputs], names: tuple[str, ...]) -> dict[str, LayerInputs]:
     return {name: layer for name, layer in layers.items() if name not in names}
-
-
-def _write(contents: dict[Role, bytes], folder: Path, precision: str) -> dict[Role, Path]:
-    paths: dict[Role, Path] = {}
-    for role, content in contents.items():
-        paths[role] = folder / f"{role}.{precision}.tflite"
-        paths[role].write_bytes(content)
-    return paths
 
 
 def whole_model_plan(backbone: bytes, whole: bytes, ranges: dict[str, Range]) -> tuple[dict[str, Range], list[str]]:

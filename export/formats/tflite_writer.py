@@ -6,7 +6,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from edge_runtime.bundle.manifest import Role
 from export.formats.converter_output import capture_output
 from export.roles.split_model import RoleGraph
 
@@ -22,8 +21,3 @@ def convert_tflite(graph: RoleGraph) -> bytes:
             path = Path(folder) / "graph.tflite"
             edge_model.export(str(path))
             return path.read_bytes()
-
-
-def convert_roles(graphs: dict[Role, RoleGraph]) -> dict[Role, bytes]:
-    """Return all roles as fp32 TFLite files."""
-    return {role: convert_tflite(graph) for role, graph in graphs.items()}

@@ -21,6 +21,7 @@ from edge_runtime.errors import ExportError
 from export.configuration import PRECISIONS, ExportConfiguration, Tolerances
 from export.pipeline import ExportOutcome, run_export
 from tests.export.networks import shallow_networks
+from tests.export.shared_conversions import own_conversions, shared_conversions
 from train.data.folder import load_records
 from train.data.split import make_split, write_split
 from train.model.architectures import LesionModel, build_model, normalise
@@ -143,8 +144,21 @@ def _shallow_networks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # another leg of the tests runs beside this one
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_conversions() -> Iterator[None]:
+    with shared_conversions():
+        yield
+
+
+@pytest.fixture
+def converted_anew() -> Iterator[None]:
+    """Exports in this test convert every graph themselves."""
+    with own_conversions():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +171,13 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
     """The checkpoint of a run on these images."""
     return write_run(tmp_path_factory.mktemp("runs") / "stripes", data_folder)
+
+
+@pytest.fixture(scope="session")
+def mobilenet_checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
+    """The checkpoint of a network with all that is hard: depthwise convolutions, hard swish, squeeze-and-excitation,
+    and a hidden layer in the head."""
+    return write_run(tmp_path_factory.mktemp("runs") / "mobilenet", data_folder, "shallow_mobilenet")
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,6 @@ def _efficientnet() -> nn.Module:
         MBConvConfig(6, 3, 2, 16, 40, 1, 1.0, 1.0),
         MBConvConfig(6, 5, 2, 40, 80, 1, 1.0, 1.0),
         MBConvConfig(6, 5, 1, 80, 80, 1, 1.0, 1.0),  # the same shape in and out: with a shortcut
-        MBConvConfig(6, 3, 2, 80, 112, 1, 1.0, 1.0),
-        MBConvConfig(6, 3, 2, 112, 192, 1, 1.0, 1.0),
     ]
     return EfficientNet(blocks, dropout=0.2)
 
@@ -60,7 +58,7 @@ def _mobilenet() -> nn.Module:
 _BUILDERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "shallow_resnet": (lambda: ResNet(BasicBlock, [1, 1, 1, 2]), "resnet18"),
     "shallow_bottleneck_resnet": (lambda: ResNet(Bottleneck, [1, 1, 1, 1]), "resnet50"),
-    "shallow_densenet": (lambda: DenseNet(64, (2, 2, 2, 2), 64), "densenet121"),
+    "shallow_densenet": (lambda: DenseNet(64, (2, 2), 64), "densenet121"),
     "shallow_efficientnet": (_efficientnet, "efficientnet_b0"),
     "shallow_mobilenet": (_mobilenet, "mobilenet_v3_small"),
 }

@@ -15,12 +15,14 @@ from edge_runtime.bundle.manifest import Role, read_manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.engines import backend
 from edge_runtime.errors import ExportError
+from export.bundle.graphs import CONVERTED
 from export.configuration import TFLITE_ROUTES, Tolerances
 from export.formats import onnx2tf_route, tflite_quantisation
 from export.formats.onnx2tf_route import INTERPRETER, convert_roles
 from export.pipeline import ExportOutcome, run_export
-from export.roles.split_model import split_model, with_channels_first_image
-from tests.export.conftest import SIZE, class_image, exported_configuration, write_run
+from export.roles.split_model import RoleGraph, split_model, with_channels_first_image
+from tests.export.conftest import SIZE, class_image, exported_configuration
+from tests.export.shared_conversions import own_conversions
 from train.model.architectures import build_model, normalise
 from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
@@ -39,32 +41,59 @@ LOOSE = Tolerances(
 
 
 @pytest.fixture(scope="module")
-def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
-    """A small network with all that is hard: depthwise convolutions, hard swish, squeeze, and a hidden head layer."""
-    return write_run(tmp_path_factory.mktemp("runs") / "small", data_folder, "shallow_mobilenet")
+def by_onnx2tf() -> dict[Role, bytes]:
+    """What onnx2tf converted for the bundle, filled in by its export."""
+    return {}
 
 
 @pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory, small_checkpoint: Path) -> Exported:
+def converted(
+    tmp_path_factory: pytest.TempPathFactory, mobilenet_checkpoint: Path, by_onnx2tf: dict[Role, bytes]
+) -> Exported:
     """A bundle of TFLite files made through onnx2tf, compared with litert-torch's."""
     output = tmp_path_factory.mktemp("models") / "onnx2tf"
+
+    def recorded(graphs: dict[Role, RoleGraph], images: np.ndarray) -> dict[Role, bytes]:
+        by_onnx2tf.update(convert_roles(graphs, images))
+        return dict(by_onnx2tf)
+
     configuration = replace(
-        exported_configuration(small_checkpoint, output),
+        exported_configuration(mobilenet_checkpoint, output),
         formats=("tflite",),
         tflite_via="onnx2tf",
         compare_tflite_routes=True,
         tolerances=LOOSE,
     )
-    return output, run_export(configuration)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx2tf_route, "convert_roles", recorded)
+        return output, run_export(configuration)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> dict[Role, RoleGraph]:
+    """The roles of a ResNet, as onnx2tf takes them but for the image."""
+    torch.manual_seed(0)
+    return split_model(build_model("shallow_resnet").eval(), "NCHW", size=SIZE, explicit_padding=True)
+
+
+@pytest.fixture(scope="module")
+def converted_again(mobilenet_checkpoint: Path, resnet: dict[Role, RoleGraph]) -> dict[Role, bytes]:
+    """The bundle's roles once more, and in the place of ``model``, which comes last, the features of a ResNet: all by
+    one child process, since TensorFlow takes long to start."""
+    model = build_checkpoint_model(load_checkpoint(mobilenet_checkpoint))
+    graphs = with_channels_first_image(split_model(model, "NCHW", size=SIZE, temperature=1.5, explicit_padding=True))
+    chosen = {**graphs, "model": with_channels_first_image(resnet)["features"]}
+    with own_conversions():
+        return convert_roles(chosen, np.zeros((1, SIZE, SIZE, 3), np.uint8))
 
 
 @needs_onnx2tf
-def test_device_reads_every_variant(converted: Exported, small_checkpoint: Path) -> None:
+def test_device_reads_every_variant(converted: Exported, mobilenet_checkpoint: Path) -> None:
     bundle, outcome = converted
     assert sorted(outcome.manifest.variants) == ["tflite-dynamic", "tflite-fp16", "tflite-fp32", "tflite-int8"]
     image = class_image(2, np.random.default_rng(5))
     with torch.no_grad():
-        logits = build_checkpoint_model(load_checkpoint(small_checkpoint))(normalise(torch.from_numpy(image[None])))
+        logits = build_checkpoint_model(load_checkpoint(mobilenet_checkpoint))(normalise(torch.from_numpy(image[None])))
     expected = torch.softmax(logits[0] / 1.5, 0).numpy()
     for precision, tolerance in (("fp32", 1e-4), ("fp16", 2e-2), ("dynamic", 0.5), ("int8", 0.5)):
         with Classifier.load(bundle, engine="tflite", precision=precision) as classifier:
@@ -95,17 +124,16 @@ def test_graphs_hold_nothing_to_remove(converted: Exported) -> None:
 
 
 @needs_onnx2tf
-def test_feature_map_behind_a_last_sum_is_channels_last() -> None:
+def test_feature_map_behind_a_last_sum_is_channels_last(
+    resnet: dict[Role, RoleGraph], converted_again: dict[Role, bytes]
+) -> None:
     """A ResNet ends in a sum and a ReLU, which onnx2tf alone would leave channels first."""
-    torch.manual_seed(0)
-    graphs = split_model(build_model("shallow_resnet").eval(), "NCHW", size=SIZE, explicit_padding=True)
-    features = with_channels_first_image(graphs)["features"]
     image = class_image(0, np.random.default_rng(0))[None]
-    content = convert_roles({"features": features}, image)["features"]
+    content = converted_again["model"]
     assert "TRANSPOSE" not in {name for _, name in tflite_quantisation.operator_scopes(content)}
     found = backend("tflite").load_graph(content, 1, 1)({"image_nhwc": image})["feature_map"]
     with torch.no_grad():
-        expected = graphs["features"].module(torch.from_numpy(image))["feature_map"].permute(0, 2, 3, 1).numpy()
+        expected = resnet["features"].module(torch.from_numpy(image))["feature_map"].permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
@@ -128,13 +156,13 @@ def test_report_compares_both_routes(converted: Exported) -> None:
 
 
 @needs_onnx2tf
-def test_same_checkpoint_gives_the_same_bytes(small_checkpoint: Path) -> None:
-    model = build_checkpoint_model(load_checkpoint(small_checkpoint))
-    graphs = with_channels_first_image(split_model(model, "NCHW", size=SIZE, explicit_padding=True))
-    roles: tuple[Role, ...] = ("features", "head")
-    chosen = {role: graphs[role] for role in roles}
-    images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    assert convert_roles(chosen, images) == convert_roles(chosen, images)
+@pytest.mark.usefixtures("converted")
+def test_same_checkpoint_gives_the_same_bytes(
+    by_onnx2tf: dict[Role, bytes], converted_again: dict[Role, bytes]
+) -> None:
+    assert set(by_onnx2tf) == set(CONVERTED)
+    for role in CONVERTED:
+        assert converted_again[role] == by_onnx2tf[role], role
 
 
 def test_missing_environment_is_one_line(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

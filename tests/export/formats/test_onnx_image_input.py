@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
@@ -16,11 +14,11 @@ from onnx import ModelProto, numpy_helper
 from torch import nn
 
 from edge_runtime.bench.profile import operator_shares
-from export.formats.onnx_graphs import record_layers, write_fp32
 from export.formats.onnx_image_input import CENTRE, image_ranges, with_centred_image
 from export.formats.onnx_quantisation import quantise_int8, record_statistics
-from export.formats.onnx_writer import count_nodes
+from export.formats.onnx_writer import convert_onnx, count_nodes
 from export.int8.activation_ranges import choose_ranges
+from export.int8.layer_inputs import record_layer_inputs
 from export.int8.weight_rounding import round_layers
 from export.roles.split_model import split_model
 from tests.conftest import blob_image
@@ -48,13 +46,12 @@ class Graphs:
     images: np.ndarray
 
 
-def write_graphs(model: nn.Module, folder: Path, size: int) -> Graphs:
+def make_graphs(model: nn.Module, size: int) -> Graphs:
     images = np.stack([np.asarray(blob_image(seed=seed).resize((size, size))) for seed in range(3)])
-    write_fp32({"features": split_model(model, "NCHW", size=size)["features"]}, folder, {})
-    fp32 = onnx.load(folder / "features.fp32.onnx")
+    fp32 = convert_onnx(split_model(model, "NCHW", size=size)["features"])
     centred = with_centred_image(fp32)
     ranges = choose_ranges(record_statistics(centred, images), "min-max")
-    weights = round_layers(record_layers(folder, images), compensate=False, pair_limit=True)
+    weights = round_layers(record_layer_inputs(centred, images), compensate=False, pair_limit=True)
     return Graphs(fp32, centred, quantise_int8(centred, ranges, weights), images)
 
 
@@ -75,9 +72,9 @@ def way_in(model: ModelProto) -> list[str]:
 
 
 @pytest.mark.parametrize("architecture", sorted(set(SHALLOW.values())))
-def test_the_first_convolution_reads_the_bytes_of_the_image(architecture: str, tmp_path: Path) -> None:
+def test_the_first_convolution_reads_the_bytes_of_the_image(architecture: str) -> None:
     torch.manual_seed(0)
-    graphs = write_graphs(build_model(architecture).eval(), tmp_path, 64)
+    graphs = make_graphs(build_model(architecture).eval(), 64)
     assert way_in(graphs.fp32) == ["Cast", "Sub", "Transpose", "Conv"]
     assert way_in(graphs.int8) == ["Transpose", "DequantizeLinear", "Conv"]
     node = next(node for node in graphs.int8.graph.node if node.input[0] == "image_nhwc" and node.op_type != "Shape")
@@ -95,18 +92,18 @@ def unpadded_model(first: nn.Module) -> LesionModel:
     return LesionModel("small", features, head, []).eval()  # type: ignore[arg-type]
 
 
-def test_only_the_padding_changes(tmp_path: Path) -> None:
-    inside = write_graphs(unpadded_model(nn.Conv2d(3, 6, 5)), tmp_path, 32)
+def test_only_the_padding_changes() -> None:
+    inside = make_graphs(unpadded_model(nn.Conv2d(3, 6, 5)), 32)
     np.testing.assert_allclose(
         feature_map(inside.centred, inside.images), feature_map(inside.fp32, inside.images), atol=1e-4
     )
-    padded = write_graphs(unpadded_model(nn.Conv2d(3, 6, 5, padding=2)), tmp_path, 32)
+    padded = make_graphs(unpadded_model(nn.Conv2d(3, 6, 5, padding=2)), 32)
     difference = np.abs(feature_map(padded.centred, padded.images) - feature_map(padded.fp32, padded.images))
     assert difference[:, :, 3:-3, 3:-3].max() < 1e-4 < difference.max()
 
 
-def test_a_convolution_without_bias_gets_one(tmp_path: Path) -> None:
-    graphs = write_graphs(unpadded_model(nn.Conv2d(3, 6, 5, bias=False)), tmp_path, 32)
+def test_a_convolution_without_bias_gets_one() -> None:
+    graphs = make_graphs(unpadded_model(nn.Conv2d(3, 6, 5, bias=False)), 32)
     np.testing.assert_allclose(
         feature_map(graphs.centred, graphs.images), feature_map(graphs.fp32, graphs.images), atol=1e-4
     )
@@ -122,8 +119,8 @@ def test_a_convolution_without_bias_gets_one(tmp_path: Path) -> None:
     ],
     ids=["pooling first", "in groups", "other padding"],
 )
-def test_other_beginnings_keep_their_normalisation_in_float(first: Callable[[], nn.Module], tmp_path: Path) -> None:
-    graphs = write_graphs(unpadded_model(first()), tmp_path, 32)
+def test_other_beginnings_keep_their_normalisation_in_float(first: Callable[[], nn.Module]) -> None:
+    graphs = make_graphs(unpadded_model(first()), 32)
     assert image_ranges(graphs.centred) == {}
     for graph in (graphs.fp32, graphs.int8):
         assert count_nodes(graph).keys() >= {"Cast", "Sub", "Mul", "Transpose"}
@@ -131,11 +128,11 @@ def test_other_beginnings_keep_their_normalisation_in_float(first: Callable[[], 
     assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.97
 
 
-def test_onnxruntime_spends_its_time_in_convolutions(tmp_path: Path) -> None:
+def test_onnxruntime_spends_its_time_in_convolutions() -> None:
     """Max-pooling and normalisation once took a third of a ResNet18's time: pooling of bytes in NCHW is slow, and so is
     a first convolution in float. Shares of the profile are compared, which other load on the machine leaves alone."""
     torch.manual_seed(0)
-    graphs = write_graphs(build_model("resnet18").eval(), tmp_path, 224)
+    graphs = make_graphs(build_model("resnet18").eval(), 224)
     shares = operator_shares(graphs.int8.SerializeToString(), graphs.images[:1], threads=1, runs=15)
     assert shares.keys() <= INTEGER_WORK, "nothing is computed in float"
     assert {name: share for name, share in shares.items() if share > 0.05}.keys() == {"QLinearConv"}, shares

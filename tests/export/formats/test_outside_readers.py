@@ -11,39 +11,46 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from ai_edge_litert.schema_py_generated import Model
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from edge_runtime.bundle.classes import CLASS_CODES
-from export.formats.onnx_writer import write_onnx
+from edge_runtime.bundle.manifest import Role
+from export.formats import onnx_graphs, onnx_writer, tflite_writer
+from export.formats.tflite_composition import compose_model
 from export.formats.tflite_metadata import with_metadata
-from export.formats.tflite_writer import convert_tflite
+from export.roles.feature_map import Layout
 from export.roles.split_model import RoleGraph, split_model
-from train.model.architectures import build_model
+from tests.export.conftest import SIZE
+from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
-SIZE = 64
+pytestmark = pytest.mark.slow
+ROLES: tuple[Role, ...] = ("features", "head")
 PROPERTIES = {"classes": json.dumps(list(CLASS_CODES)), "input": "uint8 RGB NHWC"}
 
 
-@pytest.fixture(scope="module")
-def graphs() -> dict[str, RoleGraph]:
-    torch.manual_seed(0)
-    return dict(split_model(build_model("shallow_mobilenet").eval(), "NHWC", size=SIZE))
+def graphs(checkpoint: Path, layout: Layout) -> dict[Role, RoleGraph]:
+    """Return the roles as an export converts them."""
+    model = build_checkpoint_model(load_checkpoint(checkpoint))
+    return split_model(model, layout, size=SIZE, temperature=1.5)
 
 
 @pytest.fixture(scope="module")
-def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    graph = split_model(build_model("shallow_mobilenet").eval(), "NCHW", size=SIZE)["model"]
-    return write_onnx(graph, tmp_path_factory.mktemp("files") / "model.fp32.onnx", PROPERTIES)
+def onnx_file(mobilenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    roles = graphs(mobilenet_checkpoint, "NCHW")
+    features, head = (onnx_writer.convert_onnx(roles[role]) for role in ROLES)
+    path = tmp_path_factory.mktemp("files") / "model.fp32.onnx"
+    path.write_bytes(onnx_writer.file_content(onnx_graphs.compose_model(features, head), PROPERTIES))
+    return path
 
 
 @pytest.fixture(scope="module")
-def tflite_file(graphs: dict[str, RoleGraph], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tflite_file(mobilenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    roles = graphs(mobilenet_checkpoint, "NHWC")
+    features, head = (tflite_writer.convert_tflite(roles[role]) for role in ROLES)
     path = tmp_path_factory.mktemp("files") / "model.fp32.tflite"
-    path.write_bytes(with_metadata(convert_tflite(graphs["model"]), graphs["model"], "small", "for a test", "none"))
+    path.write_bytes(with_metadata(compose_model(features, head), roles["model"], "small", "for a test", "none"))
     return path
 
 

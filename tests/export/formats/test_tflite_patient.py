@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
+from export.formats.tflite_composition import compose_model
 from export.formats.tflite_graphs import whole_model_plan
 from export.formats.tflite_quantisation import quantise_int8, record_statistics
 from export.formats.tflite_writer import convert_tflite
@@ -26,7 +27,8 @@ def test_int8_takes_a_patient_as_float_does() -> None:
     model = build_model("shallow_resnet", metadata_size=5).eval()
     torch.nn.init.normal_(model.head.metadata_evidence[2].weight, std=1.0)
     graphs = split_model(model, "NHWC", size=64, metadata_size=5)
-    backbone, whole = convert_tflite(graphs["features"]), convert_tflite(graphs["model"])
+    backbone = convert_tflite(graphs["features"])
+    whole = compose_model(backbone, convert_tflite(graphs["head"]))
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     ranges, float_scopes = whole_model_plan(
         backbone, whole, choose_ranges(record_statistics(backbone, images, 1), "min-max")

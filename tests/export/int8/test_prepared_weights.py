@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from torch import nn
 
-from edge_runtime.bundle.manifest import Role
-from export.bundle.graphs import BundleGraphs
+from export.bundle.graphs import BundleGraphs, Contents
 from export.bundle.sources import BackboneSource
 from export.configuration import ExportConfiguration
+from export.int8.layer_inputs import LayerInputs
 from export.int8.recipe_search import Int8Material, Score, SelectionSet
 
 GOAL = 0.1
@@ -22,7 +22,13 @@ class NoSources:
     """Stands in for the weights, which no file of a rehearsal holds."""
 
     def get(self, _: str) -> BackboneSource:
-        return BackboneSource(nn.Identity(), {})
+        return WithoutLayers(nn.Identity(), None)  # type: ignore[arg-type]
+
+
+class WithoutLayers(BackboneSource):
+    """A source that records nothing."""
+
+    layers: ClassVar[dict[str, LayerInputs]] = {}
 
 
 class Rehearsal(BundleGraphs):
@@ -36,23 +42,18 @@ class Rehearsal(BundleGraphs):
         self.divergences = divergences
         self.names = iter(("plain", "equalised", "fine-tuned"))
 
-    def _split(self, model: nn.Module, layout: Any, *, explicit_padding: bool | None = None) -> Any:
-        return {}
-
     def _material(self, graphs: Any) -> Int8Material:
         nothing = np.zeros(0)
         return Int8Material(nothing, {}, SelectionSet(nothing, nothing, nothing), ("min-max",), GOAL, 1)
 
     def run(self) -> str:
-        def write(graphs: Any, folder: Path, material: Int8Material) -> tuple[dict[Role, Path], list[Score]]:
+        def quantise(source: BackboneSource, material: Int8Material) -> tuple[Contents, list[Score]]:
             name = next(self.names)
-            path = folder / "features.int8.onnx"
-            path.write_text(name)
-            return {"features": path}, [Score("min-max", self.divergences[name], 1.0, 0.0)]
+            return {"features": name.encode()}, [Score("min-max", self.divergences[name], 1.0, 0.0)]
 
-        paths = self._write_int8("onnx", {}, lambda *_: None, write)
-        assert paths == {"features": self.folder / "features.int8.onnx"}
-        return paths["features"].read_text()
+        contents = self._int8("onnx", {}, quantise)
+        assert list(contents) == ["features"]
+        return contents["features"].decode()
 
 
 @pytest.mark.parametrize(
