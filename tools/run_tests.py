@@ -18,13 +18,13 @@ from tools.processes import REPOSITORY, Program, run_all, summary
 # The longest first, so that the last one to end is a short one.
 LEGS: dict[str, tuple[str, ...]] = {
     "export": ("tests/export",),
-    "train": ("tests/train",),
-    "device": ("tests/edge_runtime",),
     "browser": ("tests/e2e",),
+    "train": ("tests/train",),
+    "project": ("tests/test_*.py",),
+    "device": ("tests/edge_runtime",),
+    "edge": ("tests/edge_runtime",),
     "web": ("tests/webapp", "tests/tools"),
     "legacy": ("tests/edge_runtime",),
-    "edge": ("tests/edge_runtime",),
-    "project": ("tests/test_*.py",),
 }
 ENVIRONMENTS = {"legacy": ".venv-legacy", "edge": ".venv-edge"}  # the others run in this interpreter's
 FAST = "not slow and not browser and not real_data"
