@@ -1,4 +1,4 @@
-"""How good is a bundle on your own images? A folder with a subfolder per class code: akiec bcc bkl df mel nv vasc.
+"""How good is a bundle on your own images? A folder with a subfolder per class code of the bundle.
 
 python -m examples.evaluate_your_data photos/ --bundle models/ham10000-resnet18
 

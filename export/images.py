@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import load_image_hwc
@@ -53,9 +52,8 @@ def choose_calibration(
     training = [record for record in records if split.subsets.get(record.image_id) == "train"]
     if not training:
         raise DataError("calibration: expected images in the training set of the split, found none")
-    codes = sorted({CLASS_CODES[record.label] for record in training})
-    if len(codes) < 2:
-        raise DataError(f"calibration: expected training images of several classes, found only {codes[0]}")
+    if len({record.label for record in training}) < 2:
+        raise DataError("calibration: expected training images of several classes, found only those of one class")
     order = _class_by_class(training)
     # Alternating, so that a class with few images is represented on both sides.
     alternating = order[: 2 * min(calibration, selection)]

@@ -48,7 +48,7 @@ def read_inputs(configuration: ExportConfiguration) -> ExportInputs:
     """Read what the export needs. Raises :class:`CheckpointError` or :class:`DataError` for what cannot be used."""
     source, checkpoint = read_source(configuration)
     model = build_checkpoint_model(checkpoint)
-    records = load_records(configuration.data or find_data(source.parent))
+    records = load_records(configuration.data or find_data(source.parent), checkpoint.classes)
     split_path = source.parent / "split.csv"
     split = read_split(split_path)
     if split.hash != checkpoint.split_hash:

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import torch
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest, read_manifest, verify_files, write_manifest
 from edge_runtime.errors import ExportError
 from export.bundle.code_version import refuse_uncommitted
@@ -166,7 +165,7 @@ def measure(graphs: BundleGraphs, manifest: Manifest, reference: Reference, cloc
 
 def write_documents(folder: Path, inputs: ExportInputs, manifest: Manifest, report: dict[str, Any]) -> None:
     """Write what a bundle holds beside its graphs and manifest: labels, split, report and model card."""
-    (folder / "labels.txt").write_text("".join(f"{code}\n" for code in CLASS_CODES), encoding="utf-8")
+    (folder / "labels.txt").write_text("".join(f"{code}\n" for code in manifest.class_set.codes), encoding="utf-8")
     shutil.copyfile(inputs.folder / "split.csv", folder / "split.csv")
     write_report(folder, report)
     write_bundle_page(folder, manifest, report)

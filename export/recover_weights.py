@@ -53,7 +53,7 @@ def recover_weights(bundle: Path, data: Path) -> LesionModel:
     if variant is None:
         raise BundleError(f"{bundle}: expected an ONNX variant, found {', '.join(manifest.variants)}")
     files = manifest.variants[variant]
-    model = build_model(manifest.architecture).eval()
+    model = build_model(manifest.architecture, classes=len(manifest.classes)).eval()
     if not model.head.pooled_linear:
         raise ExportError(f"{bundle}: expected a pooled linear head, found {manifest.architecture}")
     batch = _training_images(bundle, data, manifest)
@@ -66,7 +66,7 @@ def recover_weights(bundle: Path, data: Path) -> LesionModel:
 
 def _training_images(bundle: Path, data: Path, manifest: Manifest) -> Tensor:
     split = read_split(bundle / "split.csv")
-    records = load_records(data)
+    records = load_records(data, manifest.class_set)
     positions = split.indices(records, "train")[:STATISTICS_IMAGES]
     images = load_images(tuple(records[index] for index in positions), manifest.input.size, "training images")
     return normalise(torch.from_numpy(images.images))

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime import Classifier
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.engines import installed_engines
 from tests.conftest import REPOSITORY, TINY_BUNDLE, blob_image
 from tests.webapp.conftest import running_server
@@ -69,7 +69,7 @@ def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder per class, named as a clinic might, of 64 × 48 images whose colour tells the class."""
     folder = tmp_path_factory.mktemp("clinic")
     generator = np.random.default_rng(0)
-    for label, code in enumerate(CLASS_CODES):
+    for label, code in enumerate(ham10000().codes):
         (folder / f"our {code}").mkdir()
         for number in range(10):
             coarse = 40 + 25 * label + generator.normal(0, 20, (6, 8, 3))
@@ -127,7 +127,7 @@ def test_evaluate_your_data(classifiers: list[Classifier], tmp_path: Path) -> No
     images = [blob_image(224, 224, seed) for seed in range(12)]
     agreed = [(image, labels_of(image, classifiers)) for image in images]
     label = next(next(iter(labels)) for _, labels in agreed if len(labels) == 1)
-    other = next(code for code in CLASS_CODES if code != label)
+    other = next(code for code in ham10000().codes if code != label)
     for number, (image, labels) in enumerate(agreed):
         if labels == {label}:
             for code in (label, other):  # right in one folder, wrong in the other
@@ -158,14 +158,14 @@ def test_kiosk(image_folder: Path) -> None:
             page = reply.read().decode()
     assert re.search(r'src="data:image/png;base64,[\w+/=]{1000,}"', page)
     label = re.search(r"<h1>(\w+) ", page)
-    assert label and label[1] in CLASS_CODES
+    assert label and label[1] in ham10000().codes
 
 
 @pytest.fixture(scope="module")
 def trained_run(class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The run and data folder that ``train_on_your_images`` makes with quick settings."""
     runs, data = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("data")
-    classes = [f"our {code}={code}" for code in CLASS_CODES]
+    classes = [f"our {code}={code}" for code in ham10000().codes]
     run_example(
         "train_on_your_images", class_folders, *classes, "--name", "mine", "--data-folder", data, "--",
         "--runs-folder", runs, "--cache-folder", tmp_path_factory.mktemp("cache"), "--init", "none", "--epochs", 1,

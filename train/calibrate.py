@@ -53,7 +53,7 @@ def read_calibration_data(configuration: CalibrationConfiguration) -> Calibratio
         read_evaluation_data(facts, configuration.data, subset, split_file=None, **folders)
         for subset in ("train", "validation")
     )
-    counts = class_counts(training.truth)
+    counts = class_counts(training.truth, len(facts.classes))
     training = training.select(evenly_spaced(range(len(training.records)), FIT_IMAGES))
     return CalibrationData(
         Sample(training.images, training.records), Sample(validation.images, validation.records), counts

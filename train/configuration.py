@@ -17,6 +17,11 @@ from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from edge_runtime.settings import make_settings, read_toml
 
+CLASSES_HELP = (
+    "what to tell apart: 'ham10000', 'isic2019', 'binary-malignant', a TOML file of classes, or 'folders' for the "
+    "names of the data's folders; none: 'ham10000'"
+)
+
 _FOLDER = {"metavar": "FOLDER"}
 _FILE = {"metavar": "FILE"}
 _NAME = {"metavar": "NAME"}
@@ -31,6 +36,10 @@ class TrainingConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             description="data folder (HAM10000, ISIC or one folder per class); none: the generated demo set",
             extra=_FOLDER,
         ),
+    ] = None
+    classes: Annotated[
+        str | None,
+        Meta(description=CLASSES_HELP, extra={"metavar": "CLASSES"}),
     ] = None
     data_licence: Annotated[
         str | None,

@@ -19,6 +19,7 @@ from train.evaluation.data import SUBSET_NAMES, read_evaluation_data
 from train.evaluation.outliers import measure_outliers
 from train.evaluation.robustness import measure_robustness
 from train.evaluation.subject import BundleSubject, CheckpointSubject, Subject, predict_all
+from train.evaluation.submission import challenge_columns
 from train.evaluation.tta import AugmentedSubject
 from train.metrics.temperature import apply_temperature
 from train.model.bundle_weights import find_weights
@@ -50,14 +51,15 @@ def evaluate(configuration: EvaluationConfiguration) -> Path:
     print(f"{subject.facts.title}\n{len(data.records)} images, {SUBSET_NAMES[data.subset]} of {data.folder}\n")
     if subject.facts.demo or data.demo:
         print(DEMO_WARNING + "\n")
-    print(describe_metrics(data.truth, probabilities))
+    print(describe_metrics(data.truth, probabilities, data.classes))
     metrics = build_metrics(subject.facts, data, logits, replicates=configuration.replicates)
     metrics["views"] = configuration.views
     metrics["outliers"] = plain(measure_outliers(subject, data))
     if configuration.corruption_images:
         metrics["corruptions"] = measure_robustness(subject, data, configuration.corruption_images)
     write_report_folder(output, subject, data, metrics, probabilities, gallery=configuration.gallery)
-    print(f"\nreport: {output / 'report.html'} (metrics in report.json, challenge file isic_submission.csv)")
+    challenge = ", challenge file isic_submission.csv" if challenge_columns(data.classes) else ""
+    print(f"\nreport: {output / 'report.html'} (metrics in report.json{challenge})")
     return output
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from train.configuration import TrainingConfiguration, configuration_to_json
 from train.data.prepare import prepare_data
 from train.files import replacing, write_text_atomically
@@ -55,6 +55,7 @@ class FoldPredictions:
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     lesions: tuple[str, ...]
+    classes: ClassSet
 
 
 def train_folds(configuration: TrainingConfiguration, *, resume: bool = False) -> FoldsResult:
@@ -98,18 +99,27 @@ def evaluate_fold(configuration: TrainingConfiguration) -> tuple[dict[str, float
     checkpoint = load_checkpoint(configuration.run_folder / "best.pt")
     compute = choose_compute(configuration.device, "fp32")
     model = build_checkpoint_model(checkpoint).to(compute.device)
-    logits = predict_logits(model, dataset, compute, size=configuration.image_size_at(configuration.total_epochs - 1))
+    logits = predict_logits(
+        model,
+        dataset,
+        compute,
+        size=configuration.image_size_at(configuration.total_epochs - 1),
+        classes=len(data.classes),
+    )
     records = [data.records[index] for index in data.split.indices(data.records, "validation")]
     with replacing(configuration.run_folder / "validation.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, image_ids=np.array([one.image_id for one in records]), logits=logits, truth=dataset.labels)
     predictions = FoldPredictions(
-        dataset.labels, cross_fitted(logits, dataset.labels), tuple(record.lesion_id for record in records)
+        dataset.labels,
+        cross_fitted(logits, dataset.labels),
+        tuple(record.lesion_id for record in records),
+        data.classes,
     )
     metrics = summary_metrics(dataset.labels, apply_temperature(logits))
     metrics["expected_calibration_error_after_scaling"] = expected_calibration_error(
         dataset.labels, predictions.probabilities
     )
-    for index, code in enumerate(CLASS_CODES):
+    for index, code in enumerate(data.classes.codes):
         if np.any(dataset.labels == index):
             metrics[f"sensitivity/{code}"] = float((logits[dataset.labels == index].argmax(axis=1) == index).mean())
     return metrics | {"epoch": float(checkpoint.epoch)}, predictions
@@ -138,5 +148,6 @@ def summarise(folder: Path, rows: list[dict[str, float]], predictions: list[Fold
             np.concatenate([one.truth for one in predictions]),
             np.concatenate([one.probabilities for one in predictions]),
             [lesion for one in predictions for lesion in one.lesions],
+            predictions[0].classes,
         ),
     )

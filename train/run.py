@@ -46,7 +46,7 @@ def _train(configuration: TrainingConfiguration, workers: Workers, *, resume: bo
         data = prepare_data(configuration)
     training, validation = data.dataset(*fit_subsets(configuration)), data.dataset("validation")
     progress, state = read_progress(configuration, data) if resume else (Progress(), None)
-    learner = make_learner(configuration, training.labels, data.metadata_spec, workers, state)
+    learner = make_learner(configuration, training.labels, data.classes, data.metadata_spec, workers, state)
     if workers.is_first:
         if not resume:
             start_folder(configuration, data)

@@ -1,5 +1,5 @@
-"""The folder of a run: ``config.json``, ``data.json``, ``data_report.json``, ``split.csv`` at the start, then
-``last.pt``, ``metrics.jsonl`` and ``best.pt`` as it goes on. Every file appears whole or not at all."""
+"""The folder of a run: ``config.json``, ``data.json``, ``data_report.json``, ``split.csv``, ``classes.toml`` at the
+start, then ``last.pt``, ``metrics.jsonl`` and ``best.pt`` as it goes on. Every file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import CheckpointError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from train.configuration import TrainingConfiguration, configuration_from_dict, configuration_to_json
+from train.data.classes import write_class_set
 from train.data.prepare import PreparedData
 from train.data.split import write_split
 from train.files import write_text_atomically
@@ -31,6 +32,7 @@ def start_folder(configuration: TrainingConfiguration, data: PreparedData) -> No
     write_text_atomically(folder / "data.json", json.dumps({"folder": str(data.folder), "name": data.name}) + "\n")
     write_text_atomically(folder / "data_report.json", json.dumps(data.report.to_json(), indent=1) + "\n")
     write_split(data.split, folder / "split.csv")
+    write_text_atomically(folder / "classes.toml", write_class_set(data.classes))
     for old in [folder / "best.pt", folder / "last.pt", folder / "metrics.jsonl", *folder.glob("tensorboard/events.*")]:
         old.unlink(missing_ok=True)
     write_text_atomically(Path(configuration.runs_folder) / "latest", configuration.name + "\n")
@@ -61,6 +63,10 @@ def read_progress(configuration: TrainingConfiguration, data: PreparedData) -> t
         raise CheckpointError(
             f"{path}: expected architecture {configuration.architecture}, found {checkpoint.architecture}"
         )
+    if checkpoint.classes != data.classes:
+        raise CheckpointError(
+            f"{path}: {_changed_classes(checkpoint.classes, data.classes)}; start anew without --resume"
+        )
     changes = [
         *(["the images"] if checkpoint.data_fingerprint != data.cache.fingerprint else []),
         *(["the split"] if checkpoint.split_hash != data.split.hash else []),
@@ -72,8 +78,15 @@ def read_progress(configuration: TrainingConfiguration, data: PreparedData) -> t
     return Progress(**state["progress"]), state
 
 
+def _changed_classes(before: ClassSet, now: ClassSet) -> str:
+    if before.codes != now.codes:
+        return f"expected the classes {' '.join(before.codes)}, found {' '.join(now.codes)}"
+    changed = [one.code for one, other in zip(before.classes, now.classes, strict=True) if one != other]
+    return f"the names, groups, meanings or synonyms of {' '.join(changed)} changed since"
+
+
 _FREE_SETTINGS = {
-    "name", "runs_folder", "cache_folder", "data", "data_licence", "split", "teachers", "device", "threads",
+    "name", "runs_folder", "cache_folder", "data", "data_licence", "classes", "split", "teachers", "device", "threads",
     "save_every_steps", "tensorboard",
 }  # fmt: skip
 """Settings that decide nothing, and places whose content is compared instead."""
@@ -116,7 +129,7 @@ def _make_checkpoint(learner: Learner, data: PreparedData, progress: Progress) -
     row = progress.history[-1] if progress.history else {}
     return Checkpoint(
         architecture=learner.configuration.architecture,
-        classes=CLASS_CODES,
+        classes=data.classes,
         state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.deployed.state_dict().items()},
         input_size=INPUT_SIZE,
         config=msgspec.structs.asdict(learner.configuration),

@@ -156,7 +156,3 @@ def _class_of_table(code: str, table: _Table) -> LesionClass:
 
 def _plain(word: str) -> str:
     return re.sub(r"[\W_]+", " ", word.casefold()).strip()
-
-
-CLASSES = ham10000().classes
-CLASS_CODES = ham10000().codes

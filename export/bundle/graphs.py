@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
 from edge_runtime.bundle.manifest import GraphFile, Role
 from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export.bundle.manifest_entries import graph_entry
@@ -114,9 +113,10 @@ class BundleGraphs:
             written["int8"] = self._int8("tflite", graphs, quantise)
         properties = file_properties(self.checkpoint)
         texts = f"{properties['architecture']} for dermoscopic images; {properties['warning']}", self.checkpoint.licence
+        codes = self.checkpoint.classes.codes
         for precision, contents in written.items():
             described = {
-                role: with_metadata(content, graphs[role], f"dermedge {role}", *texts)
+                role: with_metadata(content, graphs[role], codes, f"dermedge {role}", *texts)
                 for role, content in contents.items()
             }
             self._add(described, graphs, precision, "tflite")
@@ -186,8 +186,8 @@ def file_properties(checkpoint: Checkpoint) -> dict[str, str]:
     """Return what every ONNX file says of itself, for readers that do not know the manifest."""
     return {
         "architecture": checkpoint.architecture,
-        "class_names": json.dumps([lesion_class.name for lesion_class in CLASSES]),
-        "classes": json.dumps(list(CLASS_CODES)),
+        "class_names": json.dumps([one.name for one in checkpoint.classes.classes]),
+        "classes": json.dumps(list(checkpoint.classes.codes)),
         "demo": json.dumps(checkpoint.demo),
         "input": (
             f"uint8 RGB NHWC, stretched to {checkpoint.input_size}x{checkpoint.input_size} with an antialiased "

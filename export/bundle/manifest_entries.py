@@ -12,7 +12,6 @@ from typing import cast
 import msgspec
 import torch
 
-from edge_runtime.bundle.classes import CLASSES
 from edge_runtime.bundle.manifest import (
     ROLES,
     SCHEMA_VERSION,
@@ -70,7 +69,7 @@ def build_manifest(name: str, inputs: ExportInputs, graphs: list[GraphFile], mea
         name=name,
         architecture=checkpoint.architecture,
         demo=checkpoint.demo,
-        classes=list(CLASSES),
+        classes=list(checkpoint.classes.classes),
         input=InputSpec(size=checkpoint.input_size),
         graphs=graphs,
         variants=variants_of(graphs),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.errors import BundleError
 from export.card.results import format_interval
@@ -65,7 +65,7 @@ def current_names(summary: Summary) -> Summary:
     }
 
 
-def cross_validation_section(summary: Summary | None) -> str:
+def cross_validation_section(summary: Summary | None, codes: Sequence[str]) -> str:
     """Return the card's section, or nothing where no cross-validation was made."""
     if summary is None:
         return ""
@@ -76,7 +76,7 @@ def cross_validation_section(summary: Summary | None) -> str:
         f"{summary['images']} images outside the test set, in fp32, each predicted by the network that was not trained "
         f"on it. These networks were trained for {summary['epochs']} epochs each ({settings}); none of them is the "
         "deployed one. The calibration error is that after temperature scaling, with temperatures from other images."
-        "\n\n" + _metrics(summary) + "\n" + _classes(summary) + "\n"
+        "\n\n" + _metrics(summary) + "\n" + _classes(summary, codes) + "\n"
     )
 
 
@@ -89,9 +89,9 @@ def _metrics(summary: Summary) -> str:
     return "".join(rows)
 
 
-def _classes(summary: Summary) -> str:
+def _classes(summary: Summary, codes: Sequence[str]) -> str:
     rows = ["| class | sensitivity | precision | AUC |\n|---|---|---|---|\n"]
-    for code in CLASS_CODES:
+    for code in codes:
         names = (f"{name}/{code}" for name in ("sensitivity", "precision", "auc"))
         cells = (format_interval(summary["pooled"].get(name, UNDEFINED)) for name in names)
         rows.append(f"| `{code}` | {' | '.join(cells)} |\n")

@@ -76,7 +76,7 @@ def _result(manifest: Manifest, images: str, subset: str, variant: str, metrics:
     return [
         "  - task:",
         "      type: image-classification",
-        f"      name: {json.dumps(f'seven skin lesions, {variant}')}",
+        f"      name: {json.dumps(f'skin lesions of {len(manifest.classes)} classes, {variant}')}",
         "    dataset:",
         f"      name: {json.dumps(f'{data} ({images})', ensure_ascii=False)}",
         f"      type: {json.dumps(data.split(',')[0].lower().replace(' ', '-'))}",

@@ -71,13 +71,16 @@ def _by_class(metrics: dict[str, Any]) -> str:
 
 def _malignancy(metrics: dict[str, Any]) -> str:
     malignant = metrics["malignancy"]
+    codes = [row["code"] for row in metrics["classes"] if row["malignant"]]
+    if not codes:
+        return ""
     points = "; ".join(
         f"{format_interval(point['sensitivity'])} at a specificity of {point['specificity']:.0%}"
         for point in malignant["sensitivity_at_specificity"]
     )
     return (
-        f"\nMalignant (akiec, bcc, mel; {malignant['malignant']} images) against benign: area under the ROC curve "
-        f"{format_interval(malignant['auc'])}; sensitivity {points}.\n"
+        f"\nMalignant ({', '.join(codes)}; {malignant['malignant']} images) against the other classes: area under the "
+        f"ROC curve {format_interval(malignant['auc'])}; sensitivity {points}.\n"
     )
 
 

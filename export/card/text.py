@@ -30,7 +30,7 @@ For research and teaching: how a small network classifies dermoscopic images on 
 and how well. **Not a medical device.** No diagnosis, treatment, triage or reassurance may be based on a prediction; a
 lesion that worries somebody should be seen by a dermatologist, whatever this model predicts.
 
-Out of scope: photographs taken without a dermatoscope, mucosa and nails, diagnoses other than the seven, and people
+Out of scope: photographs taken without a dermatoscope, mucosa and nails, diagnoses other than those below, and people
 unlike those in the data."""
 
 HAM10000_POPULATION = " HAM10000 comes from one clinic in Austria and one in Australia, and shows mostly light skin."
@@ -58,13 +58,13 @@ def card_text(
             front_matter(manifest, evaluations),
             f"# {manifest.name}\n\n",
             DEMO_NOTICE if manifest.demo else "",
-            f"{manifest.architecture} that classifies dermoscopic images into seven diagnoses, as graphs for ONNX "
-            "Runtime and LiteRT (TFLite) that need no GPU.\n\n"
+            f"{manifest.architecture} that classifies dermoscopic images into {len(manifest.classes)} classes, as "
+            "graphs for ONNX Runtime and LiteRT (TFLite) that need no GPU.\n\n"
             "**Research only. Not a medical device; no diagnosis, treatment or triage may be based on it.**\n\n",
             USE + (HAM10000_POPULATION if "HAM10000" in manifest.provenance.data else "") + "\n\n",
             _classes(manifest),
             results_section(manifest, evaluations),
-            cross_validation_section(stored.get("cross_validation")),
+            cross_validation_section(stored.get("cross_validation"), manifest.class_set.codes),
             weaknesses_section(evaluations),
             parity.graphs(manifest, report),
             parity.size_and_energy(manifest, report),
@@ -86,10 +86,10 @@ def count_subsets(folder: Path) -> dict[str, int] | None:
 
 def _classes(manifest: Manifest) -> str:
     rows = (
-        f"| {index} | `{one.code}` | {one.name} | {'malignant' if one.malignant else 'benign'} |\n"
-        for index, one in enumerate(manifest.classes)
+        f"| {index} | `{one.code}` | {one.name} | {one.group} | {one.meaning} |\n"
+        for index, one in enumerate(manifest.class_set.classes)
     )
-    return "## Classes\n\n| index | code | name | group |\n|---|---|---|---|\n" + "".join(rows) + "\n"
+    return "## Classes\n\n| index | code | name | group | meaning |\n|---|---|---|---|---|\n" + "".join(rows) + "\n"
 
 
 def _training(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from export.card.results import format_interval
 from train.report.html import format_percent
 
@@ -32,8 +31,9 @@ def _weak_classes(metrics: dict[str, Any]) -> list[str]:
 
 
 def _confusions(metrics: dict[str, Any]) -> list[str]:
+    codes = [row["code"] for row in metrics["classes"]]
     pairs = [
-        (count, sum(row), CLASS_CODES[truth], CLASS_CODES[predicted])
+        (count, sum(row), codes[truth], codes[predicted])
         for truth, row in enumerate(metrics["confusion_matrix"])
         for predicted, count in enumerate(row)
         if truth != predicted and count

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flatbuffers
 import numpy as np
@@ -17,7 +17,6 @@ from ai_edge_litert.schema_py_generated import BufferT, MetadataT
 from ai_edge_litert.tools.flatbuffer_utils import convert_object_to_bytearray
 from ai_edge_quantizer.utils.tfl_flatbuffer_utils import read_model
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from export.roles.split_model import RoleGraph
 
 METADATA_NAME = b"TFLITE_METADATA"
@@ -40,8 +39,11 @@ _DESCRIPTIONS = {
 }
 
 
-def with_metadata(graph: bytes, role_graph: RoleGraph, name: str, description: str, licence: str) -> bytes:
-    """Return the file with metadata inside and, for a role whose output is per class, the labels behind it."""
+def with_metadata(
+    graph: bytes, role_graph: RoleGraph, codes: Sequence[str], name: str, description: str, licence: str
+) -> bytes:
+    """Return the file with metadata inside and, for a role whose output is per class, the class codes
+    behind it."""
     model = read_model(graph)
     packed = _pack(role_graph, name, description, licence)
     for buffer in model.buffers:  # what is no array is written byte by byte in Python, minutes for a network
@@ -52,16 +54,16 @@ def with_metadata(graph: bytes, role_graph: RoleGraph, name: str, description: s
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers) - 1
     model.metadata = [one for one in model.metadata or [] if one.name != METADATA_NAME] + [entry]
     data = bytes(convert_object_to_bytearray(model))
-    return data + _labels_archive(len(data)) if _is_labelled(role_graph) else data
+    return data + _labels_archive(len(data), codes) if _is_labelled(role_graph) else data
 
 
-def _labels_archive(offset: int) -> bytes:
+def _labels_archive(offset: int, codes: Sequence[str]) -> bytes:
     """Return the ZIP archive with the labels; ``offset`` is where in the file it will begin."""
     stream = io.BytesIO()
     stream.write(b"\0" * offset)
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         entry = zipfile.ZipInfo(LABELS_FILE, date_time=(1980, 1, 1, 0, 0, 0))  # the same bytes in every export
-        archive.writestr(entry, "".join(f"{code}\n" for code in CLASS_CODES))
+        archive.writestr(entry, "".join(f"{code}\n" for code in codes))
     return stream.getvalue()[offset:]
 
 

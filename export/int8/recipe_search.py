@@ -54,7 +54,7 @@ class Score:
 
 @dataclass(frozen=True)
 class SelectionSet:
-    """Images uint8 [N,S,S,3], their truth [N], and the float model's probabilities float64 [N,7]."""
+    """Images uint8 [N,S,S,3], their truth [N], and the float model's probabilities float64 [N,C]."""
 
     images: NDArray[np.uint8]
     truth: NDArray[np.int64]
@@ -159,7 +159,7 @@ class _Search:
 def head_probabilities(
     head: HeadGraph, feature_maps: NDArray[np.float32], metadata: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
-    """Return the float head's probabilities [N,7] for feature maps in the head's layout."""
+    """Return the float head's probabilities [N,C] for feature maps in the head's layout."""
     with torch.no_grad():
         patients = None if metadata is None else torch.from_numpy(metadata)
         logits = head(torch.from_numpy(np.ascontiguousarray(feature_maps)), patients)["logits"]

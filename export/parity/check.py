@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.bundle.manifest import Manifest, Parity, read_verified
 from edge_runtime.classifier import Classifier, calibrated_probabilities
 from edge_runtime.engines import backend
@@ -40,17 +40,18 @@ EXPLAINED_IMAGES = 60
 class Reference:
     """What the PyTorch model predicts for the validation images.
 
-    ``probabilities`` float64 [N,7] after temperature scaling; ``maps`` float32 [K,h,w]: for the first K images,
+    ``probabilities`` float64 [N,C] after temperature scaling; ``maps`` float32 [K,h,w]: for the first K images,
     Grad-CAM of the predicted class by automatic differentiation (:mod:`train.model.gradcam`).
     """
 
+    classes: ClassSet
     probabilities: NDArray[np.float64]
     maps: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class GraphParity:
-    """What one chain of graphs (``features+head`` or ``model``) of one variant predicts; probabilities float64 [N,7].
+    """What one chain of graphs (``features+head`` or ``model``) of one variant predicts; probabilities float64 [N,C].
 
     ``explain_correlation`` is Pearson's correlation of each of the first images' maps with the reference's;
     ``latency_ms`` is the median for one image on one thread.
@@ -78,7 +79,7 @@ def reference_predictions(inputs: ExportInputs) -> Reference:
         probabilities.append(calibrated_probabilities(logits.numpy() / inputs.checkpoint.temperature))
         if start < EXPLAINED_IMAGES:
             maps.append(feature_grad_cam(model, feature_map, logits.argmax(1), patients).numpy())
-    return Reference(np.concatenate(probabilities), np.concatenate(maps)[:EXPLAINED_IMAGES])
+    return Reference(inputs.checkpoint.classes, np.concatenate(probabilities), np.concatenate(maps)[:EXPLAINED_IMAGES])
 
 
 def check_bundle(bundle: Path, manifest: Manifest, images: LabelledImages, reference: Reference) -> list[GraphParity]:
@@ -135,7 +136,7 @@ def _check_chain(classifier: Classifier, variant: str, images: LabelledImages, r
         explained = index < len(reference.maps)
         prediction = classifier.predict(
             image,
-            explain_class=CLASS_CODES[int(reference.probabilities[index].argmax())] if explained else None,
+            explain_class=reference.classes.codes[int(reference.probabilities[index].argmax())] if explained else None,
             patient=None if specification is None else patient_of(record, specification),
         )
         probabilities.append(list(prediction.probabilities.values()))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Parity
 from export.configuration import Tolerances
 from export.parity.check import GraphParity, Reference
@@ -96,5 +95,6 @@ def recall_changes(result: GraphParity, reference: Reference, truth: NDArray[np.
     """Return by class how many images more (or fewer, negative) are recognised, and how many images it has."""
     gained = (result.probabilities.argmax(1) == truth).astype(int) - (reference.probabilities.argmax(1) == truth)
     return {
-        code: (int(gained[truth == index].sum()), int((truth == index).sum())) for index, code in enumerate(CLASS_CODES)
+        code: (int(gained[truth == index].sum()), int((truth == index).sum()))
+        for index, code in enumerate(reference.classes.codes)
     }

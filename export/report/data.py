@@ -74,7 +74,9 @@ def most_changed(result: GraphParity, reference: Reference, count: int = MOST_CH
 def _chain(entry: dict[str, Any], result: GraphParity, measurements: Measurements) -> dict[str, Any]:
     images, reference = measurements.images, measurements.reference
     lesions = [record.lesion_id for record in images.records]
-    intervals = paired_intervals(images.truth, result.probabilities, reference.probabilities, lesions)
+    intervals = paired_intervals(
+        images.truth, result.probabilities, reference.probabilities, lesions, reference.classes
+    )
     return {
         **entry,
         "intervals": {

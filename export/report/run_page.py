@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Manifest
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DermedgeError
@@ -63,10 +62,10 @@ def _cases(bundle: Path, manifest: Manifest, result: GraphParity, measurements: 
         cases = []
         for index, difference in most_changed(result, reference, SHOWN):
             image, record = images.images[index], images.records[index]
-            code = CLASS_CODES[int(reference.probabilities[index].argmax())]
+            code = reference.classes.codes[int(reference.probabilities[index].argmax())]
             before, after = (_explain(classifier, image, record, code) for classifier in (exact, quantised))
-            cases.append({"image_id": record.image_id, "truth": CLASS_CODES[record.label], "difference": difference,
-                **_compare(image, before, after)})  # fmt: skip
+            cases.append({"image_id": record.image_id, "truth": reference.classes.codes[record.label],
+                "difference": difference, **_compare(image, before, after)})  # fmt: skip
         return cases
 
 

@@ -13,14 +13,13 @@ from torch._decomp import core_aten_decompositions
 from torch.func import vjp
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from export.roles.feature_map import Layout, call_head, from_layout
 
 
 class ExplainLinearGraph(nn.Module):
     """Grad-CAM in closed form, for heads that are linear in the feature map and treat all positions alike.
 
-    There the gradient of a class's logit is the same everywhere: a row of ``channel_weights`` [7,C].
+    There the gradient of a class's logit is the same everywhere: a row of ``channel_weights`` [C,K].
     """
 
     channel_weights: Tensor
@@ -50,7 +49,7 @@ def explain_module(head: nn.Module, feature_map: Tensor, layout: Layout, metadat
 
 
 def _grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metadata: Tensor | None = None) -> Tensor:
-    """Return Grad-CAM [N,h,w] in operations that can be traced, for a feature map NCHW and one-hot classes [N,7].
+    """Return Grad-CAM [N,h,w] in operations that can be traced, for a feature map NCHW and one-hot classes [N,C].
 
     Graphs are made from this, so it proves nothing about them: the reference is :mod:`train.model.gradcam`.
     """
@@ -59,10 +58,15 @@ def _grad_cam(head: nn.Module, feature_map: Tensor, class_weights: Tensor, metad
     return torch.relu((gradient.mean((2, 3), keepdim=True) * feature_map).sum(1))
 
 
+def _class_count(head: nn.Module, feature_map: Tensor, metadata: Tensor | None) -> int:
+    with torch.no_grad():
+        return int(call_head(head, feature_map, metadata)["logits"].shape[1])
+
+
 def _constant_channel_weights(head: nn.Module, feature_map: Tensor, metadata: Tensor | None) -> Tensor | None:
-    """Return d logits[c] / d feature_map[k] as [7,C] when it depends on neither the feature map nor the position."""
+    """Return d logits[c] / d feature_map[k] as [C,K] when it depends on neither the feature map nor the position."""
     generator = torch.Generator().manual_seed(0)
-    classes = torch.eye(len(CLASS_CODES))
+    classes = torch.eye(_class_count(head, feature_map, metadata))
     gradients = []
     for _ in range(2):
         point = torch.rand(feature_map.shape, generator=generator).expand(len(classes), -1, -1, -1)
@@ -92,7 +96,8 @@ def _traced_gradient(head: nn.Module, feature_map: Tensor, layout: Layout, metad
         return _grad_cam(head, from_layout(feature_map, layout), class_weights, metadata)
 
     batch = 1 if layout == "NHWC" else 2
-    examples = [feature_map, torch.zeros((1, len(CLASS_CODES)))] + ([] if metadata is None else [metadata])
+    count = _class_count(head, from_layout(feature_map, layout), metadata)
+    examples = [feature_map, torch.zeros((1, count))] + ([] if metadata is None else [metadata])
     trace: Callable[..., nn.Module] = make_fx(
         explain if metadata is None else explain_patient,
         decomposition_table=dict(core_aten_decompositions()),

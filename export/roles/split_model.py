@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.bundle.manifest import Role
 from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from export.roles.explain import explain_module
@@ -68,7 +67,7 @@ class FeaturesGraph(nn.Module):
 
 
 class HeadGraph(nn.Module):
-    """``feature_map`` (and ``metadata``) → ``logits`` float32 [N,7] divided by the temperature."""
+    """``feature_map`` (and ``metadata``) → ``logits`` float32 [N,C] divided by the temperature."""
 
     def __init__(self, head: nn.Module, temperature: float, layout: Layout) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class HeadGraph(nn.Module):
 
 
 class ModelGraph(nn.Module):
-    """``image_nhwc`` (and ``metadata``) → ``probabilities`` float32 [N,7]: the whole network in one graph."""
+    """``image_nhwc`` (and ``metadata``) → ``probabilities`` float32 [N,C]: the whole network in one graph."""
 
     def __init__(self, features: FeaturesGraph, head: HeadGraph) -> None:
         super().__init__()
@@ -124,14 +123,14 @@ def split_model(
     head = HeadGraph(cast(nn.Module, model.head).eval(), temperature, layout).eval()
     image = {"image_nhwc": torch.zeros((1, size, size, 3), dtype=torch.uint8)}
     metadata = {"metadata": torch.zeros((1, metadata_size))} if metadata_size else {}
-    class_weights = {"class_weights": torch.zeros((1, len(CLASS_CODES)))}
     with torch.no_grad():
         feature_map = features(**image)
-        head_outputs = tuple(head(**feature_map, **metadata))
+        head_outputs = head(**feature_map, **metadata)
+    class_weights = {"class_weights": torch.zeros_like(head_outputs["logits"])}
     explain = explain_module(head.head, feature_map["feature_map"], layout, metadata.get("metadata"))
     graphs = (
         RoleGraph("features", features, image, ("feature_map",)),
-        RoleGraph("head", head, {**feature_map, **metadata}, head_outputs),
+        RoleGraph("head", head, {**feature_map, **metadata}, tuple(head_outputs)),
         RoleGraph("explain", explain, {**feature_map, **class_weights, **metadata}, ("class_activation_map",)),
         RoleGraph("model", ModelGraph(features, head).eval(), {**image, **metadata}, ("probabilities",)),
     )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime import Classifier
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import read_manifest, verify_files
 from tests.conftest import REPOSITORY
 from webapp import create_app
@@ -111,7 +111,7 @@ def test_device_and_web_give_the_same_prediction(chain: dict[str, Path]) -> None
     )
     assert response.status_code == 200, response.get_data(as_text=True)
     from_web = response.get_json()
-    assert tuple(from_web["probabilities"]) == CLASS_CODES
+    assert tuple(from_web["probabilities"]) == ham10000().codes
     assert from_web["probabilities"] == pytest.approx(from_device["probabilities"], abs=1e-6)
     assert from_web["label"] == from_device["label"]
     assert any("demo" in warning for warning in from_web["warnings"])

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps
 from playwright.sync_api import Browser, Error, Page, expect
 
 from edge_runtime import Classifier
-from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.imaging.icc import PRIMARIES, SRGB_CURVE, make_profile
 from edge_runtime.imaging.preprocessing import load_image_hwc
 from tests.conftest import TINY_BUNDLE, blob_image, encoded
@@ -160,7 +160,7 @@ def test_page_works_offline_in_every_respect(offline_page: Page, varied_images: 
     expect(page.locator("#engine")).to_contain_text("TFLite int8 on this device")
     with Classifier.load(TINY_BUNDLE, engine="tflite", threads=1) as classifier:
         label = classifier.predict(varied_images[1]).label
-    expect(page.locator("#headline")).to_have_text(next(each.name for each in CLASSES if each.code == label))
+    expect(page.locator("#headline")).to_have_text(next(each.name for each in ham10000().classes if each.code == label))
     page.locator(".bar[data-code=df]").click()
     expect(page.locator("#heat")).to_have_attribute("data-code", "df")
     page.locator("[data-sample*='mel']").click()

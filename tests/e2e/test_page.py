@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from edge_runtime import Classifier
-from edge_runtime.bundle.classes import CLASSES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.imaging.formats import HEIC, supported_formats
 from edge_runtime.imaging.overlay import render_heat
 from tests.conftest import TINY_BUNDLE, blob_image, encoded
@@ -29,7 +29,7 @@ def choose(page: Page, *paths: Path) -> None:
 def expected_prediction(path: Path) -> tuple[str, dict[str, float]]:
     with Classifier.load(TINY_BUNDLE, engine="onnx") as classifier:
         prediction = classifier.predict(path)
-    return next(each.name for each in CLASSES if each.code == prediction.label), prediction.probabilities
+    return next(each.name for each in ham10000().classes if each.code == prediction.label), prediction.probabilities
 
 
 def test_choosing_an_image_shows_the_whole_prediction(open_page: OpenPage, images: list[Path]) -> None:
@@ -41,7 +41,7 @@ def test_choosing_an_image_shows_the_whole_prediction(open_page: OpenPage, image
     expect(page.locator("#confidence")).to_have_text(f"{round(max(probabilities.values()) * 100)}\u00a0%")
     expect(page.locator("#group")).to_have_text(re.compile("malignant group|benign group"))
     expect(page.locator("#meaning")).not_to_be_empty()
-    for lesion_class in CLASSES:
+    for lesion_class in ham10000().classes:
         bar = page.locator(f".bar[data-code={lesion_class.code}]")
         expect(bar).to_contain_text(lesion_class.name)
         expect(bar.locator(".value")).to_have_text(f"{round(probabilities[lesion_class.code] * 100)}\u00a0%")
@@ -165,7 +165,7 @@ def heic_image() -> bytes:
 
 def test_a_sample_is_the_first_click(open_page: OpenPage) -> None:
     page = open_page()
-    expect(page.locator("[data-sample]")).to_have_count(len(CLASSES))
+    expect(page.locator("[data-sample]")).to_have_count(len(ham10000().classes))
     page.get_by_role("button", name="Sample: Melanoma").click()
     expect(page.locator("#file-name")).to_have_text("mel.jpg")
     expect(page.locator("#engine")).to_contain_text("on the server")

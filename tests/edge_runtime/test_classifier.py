@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Classifier
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import Thresholds, read_manifest
 from edge_runtime.engines import installed_engines
 from edge_runtime.engines import selection as engine_choice
@@ -32,7 +32,7 @@ def classifier(request: pytest.FixtureRequest, tiny_bundle: Path) -> Any:
 
 def test_prediction(classifier: Classifier) -> None:
     prediction = classifier.predict(blob_image())
-    assert tuple(prediction.probabilities) == CLASS_CODES
+    assert tuple(prediction.probabilities) == ham10000().codes
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
     assert prediction.confidence == prediction.probabilities[prediction.label]
@@ -73,7 +73,10 @@ def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) 
     assert prediction.class_activation_map.shape == (7, 7)
     assert prediction.class_activation_map.min() >= 0
     assert "explain" in prediction.timing_ms
-    maps = [classifier.predict(blob_image(seed=2), explain_class=code).class_activation_map for code in CLASS_CODES]
+    maps = [
+        classifier.predict(blob_image(seed=2), explain_class=code).class_activation_map
+        for code in classifier.class_codes
+    ]
     assert len({array.tobytes() for array in maps if array is not None}) > 1
 
 
@@ -151,7 +154,7 @@ def test_the_pixel_limit_of_a_classifier_holds_for_every_way_in(tiny_bundle: Pat
         ((_, found),) = classifier.predict_many([path])
         assert isinstance(found, ImageError)
     with Classifier.load(tiny_bundle, engine=ENGINES[0], max_pixels=3000) as classifier:
-        assert classifier.predict(path).label in CLASS_CODES
+        assert classifier.predict(path).label in ham10000().codes
 
 
 def test_closed_classifier(tiny_bundle: Path) -> None:

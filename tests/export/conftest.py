@@ -16,7 +16,7 @@ import torch
 from msgspec.structs import replace
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import ExportError
 from export.configuration import PRECISIONS, ExportConfiguration, Tolerances
 from export.pipeline import ExportOutcome, run_export
@@ -40,7 +40,7 @@ def class_image(label: int, generator: np.random.Generator) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
+def write_data(folder: Path, classes: tuple[str, ...] = ham10000().codes) -> Path:
     """Write a data folder in the HAM10000 layout."""
     (folder / "HAM10000_images_part_1").mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -49,8 +49,8 @@ def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
         writer.writerow(("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"))
         for code in classes:
             for number in range(IMAGES_PER_CLASS):
-                name = f"ISIC_{CLASS_CODES.index(code)}{number:06d}"
-                image = Image.fromarray(class_image(CLASS_CODES.index(code), generator))
+                name = f"ISIC_{ham10000().codes.index(code)}{number:06d}"
+                image = Image.fromarray(class_image(ham10000().codes.index(code), generator))
                 image.save(folder / "HAM10000_images_part_1" / f"{name}.jpg", quality=95)
                 writer.writerow(
                     (f"HAM_{name}", name, code, "histo", 40 + number, ("male", "female")[number % 2], "back")
@@ -61,7 +61,7 @@ def write_data(folder: Path, classes: tuple[str, ...] = CLASS_CODES) -> Path:
 def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -> LesionModel:
     """Return a random network whose last layer is fitted to the images [N,S,S,3] by least squares."""
     torch.manual_seed(0)
-    model = build_model(architecture)
+    model = build_model(architecture, classes=7)
     with torch.no_grad():
         model.train()
         for module in model.modules():
@@ -75,7 +75,7 @@ def fitted_model(architecture: str, images: torch.Tensor, truth: torch.Tensor) -
         model(normalise(images))
         hook.remove()
         columns = torch.cat([inputs[0], torch.ones(len(images), 1)], dim=1).double()
-        target = 8 * torch.nn.functional.one_hot(truth, len(CLASS_CODES)).double() - 1
+        target = 8 * torch.nn.functional.one_hot(truth, model.classes).double() - 1
         gram = columns.T @ columns + 1e-2 * torch.eye(columns.shape[1], dtype=torch.double)
         weights = torch.linalg.solve(gram, columns.T @ target).float()
         model.head.classifier.weight.copy_(weights[:-1].T)
@@ -95,10 +95,10 @@ def write_run(
     training = [record for record in records if split.subsets[record.image_id] == "train"]
     images = torch.from_numpy(np.stack([np.asarray(Image.open(record.path)) for record in training]))
     truth = torch.tensor([record.label for record in training])
-    model = fitted_model(architecture, images, truth) if fit else build_model(architecture)
+    model = fitted_model(architecture, images, truth) if fit else build_model(architecture, classes=7)
     values: dict[str, object] = {
         "architecture": architecture,
-        "classes": CLASS_CODES,
+        "classes": ham10000(),
         "state_dict": model.state_dict(),
         "input_size": SIZE,
         "config": {},

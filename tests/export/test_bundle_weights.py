@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import read_manifest, write_manifest
 from edge_runtime.errors import BundleError, CheckpointError, ExportError
 from export.bundle.compact import compact_bundle
@@ -98,15 +99,15 @@ def test_export_from_a_bundle(bundle: Path, data_folder: Path, tmp_path: Path) -
 
 
 def test_training_starts_from_a_bundle(bundle: Path) -> None:
-    model = build_model("shallow_resnet")
-    report = initialise(model, str(bundle))
+    model = build_model("shallow_resnet", classes=7)
+    report = initialise(model, str(bundle), ham10000())
     assert report.random == () and report.unused == ()
     torch.testing.assert_close(model.state_dict(), load_network(bundle).state_dict, rtol=0, atol=0)
 
 
 def test_bundle_of_another_network_starts_nothing(bundle: Path) -> None:
     with pytest.raises(CheckpointError, match="bundle: expected a checkpoint of resnet18, found one of shallow_resnet"):
-        initialise(build_model("resnet18"), str(bundle))
+        initialise(build_model("resnet18", classes=7), str(bundle), ham10000())
 
 
 def test_weights_are_evaluated(

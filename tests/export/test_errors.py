@@ -15,7 +15,7 @@ import pytest
 import torch
 from msgspec.structs import asdict
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import ExportError, run_command_line
 from edge_runtime.settings import Setting, settings_of
 from export import pipeline
@@ -67,16 +67,16 @@ def test_missing_checkpoint(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 
 def test_wrong_class_list(own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     content = torch.load(own_run, weights_only=True)
-    torch.save({**content, "classes": list(reversed(CLASS_CODES))}, own_run)
+    torch.save({**content, "classes": list(reversed(ham10000().codes))}, own_run)
     line = failure(capfd, own_run, tmp_path / "models" / "one")
-    assert "expected classes akiec bcc bkl df mel nv vasc, found vasc nv mel df bkl bcc akiec" in line
+    assert "best.pt: expected classes with codes and names: " in line
 
 
 def test_single_class_of_calibration_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data", classes=("nv",))
     checkpoint = write_run(tmp_path / "run", data, "shallow_mobilenet", fit=False)
     line = failure(capfd, checkpoint, tmp_path / "models" / "one")
-    assert "calibration: expected training images of several classes, found only nv" in line
+    assert "calibration: expected training images of several classes, found only those of one class" in line
 
 
 def test_no_training_images_to_calibrate_on(own_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from msgspec.structs import replace
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import ROLES, read_manifest, verify_files
 from edge_runtime.classifier import Classifier
 from export.bundle.graphs import CONVERTED
@@ -47,7 +47,7 @@ def test_bundle_is_complete_and_its_checksums_are_right(exported: Exported) -> N
         "report.json",
         "report.html",
     }
-    assert (bundle / "labels.txt").read_text().split() == list(CLASS_CODES)
+    assert (bundle / "labels.txt").read_text().split() == list(ham10000().codes)
 
 
 def test_demo_is_labelled_as_demo_everywhere(exported: Exported) -> None:
@@ -63,7 +63,7 @@ def test_onnx_files_say_classes_and_preprocessing(exported: Exported) -> None:
     for path in bundle.glob("*.onnx"):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         properties = session.get_modelmeta().custom_metadata_map
-        assert json.loads(properties["classes"]) == list(CLASS_CODES), path.name
+        assert json.loads(properties["classes"]) == list(ham10000().codes), path.name
         assert "uint8 RGB NHWC" in properties["input"], path.name
 
 
@@ -216,7 +216,7 @@ def test_tflite_files_carry_their_labels(exported: Exported) -> None:
     bundle, _ = exported
     for path in bundle.glob("model.*.tflite"):
         with zipfile.ZipFile(path) as archive:
-            assert archive.read("labels.txt").decode().split() == list(CLASS_CODES)
+            assert archive.read("labels.txt").decode().split() == list(ham10000().codes)
         assert b"M001" in path.read_bytes()
 
 
@@ -226,7 +226,7 @@ def test_report_holds_recipes_and_per_class_changes(exported: Exported) -> None:
     assert {name: len(scores) for name, scores in report["int8_recipes"].items()} == {"onnx": 1, "tflite": 1}
     assert len(report["chains"]) == len(outcome.measurements.results)
     for chain in report["chains"]:
-        assert list(chain["classes"]) == list(CLASS_CODES)
+        assert list(chain["classes"]) == list(ham10000().codes)
         assert len(chain["most_changed"]) == 10
 
 

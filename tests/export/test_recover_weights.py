@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import read_manifest, write_manifest
 from edge_runtime.errors import BundleError
 from export.bundle.compact import compact_bundle
@@ -59,8 +60,8 @@ def test_int8_weights_start_a_training(
     write_manifest(bundle, compact_bundle(bundle, read_manifest(bundle)))
     output = tmp_path / "weights.pth"
     assert main(["--bundle", str(bundle), "--data", str(data_folder), "--output", str(output)]) == 0
-    model = build_model("shallow_resnet").eval()
-    report = initialise(model, str(output))
+    model = build_model("shallow_resnet", classes=7).eval()
+    report = initialise(model, str(output), ham10000())
     assert report.random == () and report.unused == ()
     images = validation_images(checkpoint, data_folder)
     expected = logits_of(build_checkpoint_model(load_checkpoint(checkpoint)), images)

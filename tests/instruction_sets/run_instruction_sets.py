@@ -24,7 +24,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from edge_runtime.bundle.classes import CLASS_CODES  # noqa: E402
+from edge_runtime.bundle.classes import ham10000  # noqa: E402
 from edge_runtime.bundle.location import find_bundle  # noqa: E402
 from edge_runtime.bundle.manifest import read_manifest  # noqa: E402
 from export.report.page import INSTRUCTION_SETS_NAME, write_bundle_page  # noqa: E402
@@ -93,7 +93,7 @@ def draw_images(folder: Path, count: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
-        code = CLASS_CODES[number % len(CLASS_CODES)]
+        code = ham10000().codes[number % len(ham10000().codes)]
         paths.append(folder / f"{number:02d}-{code}.png")
         draw_phantom(code, seed=number).save(paths[-1])
     return paths

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from train.configuration import TrainingConfiguration
 from train.model.architectures import ARCHITECTURES, Architecture, Parts
 
@@ -48,7 +48,7 @@ def write_tiny_ham10000(folder: Path, per_class: int = 8, seed: int = 0) -> Path
     for part in parts:
         part.mkdir(parents=True)
     rows = []
-    for label, code in enumerate(CLASS_CODES):
+    for label, code in enumerate(ham10000().codes):
         colour = 60 + 150 * np.array([label >> 2 & 1, label >> 1 & 1, label & 1])
         for number in range(per_class):
             image_id = f"ISIC_{label:03d}{number:04d}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000, read_class_set, shipped_class_sets
 from edge_runtime.errors import run_command_line
 from train.command_line import main
 from train.model.architectures import build_model
@@ -47,8 +47,8 @@ def damage_all(data: Path) -> None:
 def write_checkpoint(folder: Path, **changes: object) -> None:
     checkpoint = Checkpoint(
         architecture="resnet18",
-        classes=CLASS_CODES,
-        state_dict=build_model("tiny").state_dict(),
+        classes=ham10000(),
+        state_dict=build_model("tiny", classes=7).state_dict(),
         input_size=224,
         config={},
         epoch=1,
@@ -61,6 +61,13 @@ def write_checkpoint(folder: Path, **changes: object) -> None:
     )
     path = save_checkpoint(dataclasses.replace(checkpoint, **changes), folder / "other.pt")  # type: ignore[arg-type]
     assert path.is_file()
+
+
+TWO = read_class_set(shipped_class_sets()["binary-malignant"])
+
+
+def two_classes() -> dict[str, torch.Tensor]:
+    return build_model("tiny", classes=2).state_dict()
 
 
 BAD = {
@@ -93,14 +100,19 @@ BAD = {
         "error: {data}/other.pt: expected a checkpoint of tiny, found one of resnet18",
     ),
     "another class list": (
-        lambda data: write_checkpoint(data, classes=("nevus", "melanoma")),
+        lambda data: write_checkpoint(data, architecture="tiny", classes=TWO, state_dict=two_classes()),
         ["--teachers", "{data}/other.pt"],
-        "error: {data}/other.pt: expected classes akiec bcc bkl df mel nv vasc, found nevus melanoma",
+        "error: {data}/other.pt: expected a teacher of classes akiec bcc bkl df mel nv vasc, found benign malignant",
     ),
-    "weights for another class list": (
-        lambda data: write_checkpoint(data, architecture="tiny", classes=("nevus", "melanoma")),
-        ["--init", "{data}/other.pt"],
-        "error: {data}/other.pt: expected classes akiec bcc bkl df mel nv vasc, found nevus melanoma",
+    "unknown classes": (
+        lambda data: None,
+        ["--classes", "nine"],
+        "error: --classes: expected binary-malignant, ham10000, isic2019, folders or a TOML file, found 'nine'",
+    ),
+    "a file of one class": (
+        lambda data: (data / "one.toml").write_text("[mel]\n"),
+        ["--classes", "{data}/one.toml"],
+        "error: {data}/one.toml: expected at least two classes, found mel",
     ),
     "wrong flag": (
         lambda data: None,

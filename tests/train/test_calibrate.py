@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from train.calibrate import main
 from train.calibration.fit import CalibrationData, FitSettings, fit_calibration
 from train.calibration.prior_shift import prior_shift_table, shift_prior
@@ -43,8 +43,8 @@ def work(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     checkpoint = Checkpoint(
         architecture="resnet18",
-        classes=CLASS_CODES,
-        state_dict=build_model("resnet18").state_dict(),
+        classes=ham10000(),
+        state_dict=build_model("resnet18", classes=7).state_dict(),
         input_size=SIZE,
         config={},
         epoch=1,

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.classifier import Classifier
 from edge_runtime.errors import DataError
 from train.data.folder import load_records
@@ -59,8 +59,8 @@ def runs(demo, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     checkpoint = Checkpoint(
         architecture="resnet18",
-        classes=CLASS_CODES,
-        state_dict=build_model("resnet18").state_dict(),
+        classes=ham10000(),
+        state_dict=build_model("resnet18", classes=7).state_dict(),
         input_size=64,
         config={},
         epoch=1,
@@ -109,13 +109,13 @@ def test_the_tables_agree_with_the_predictions(report):
     rows = read_predictions(report)
     truth, label = [row["truth"] for row in rows], [row["label"] for row in rows]
     with (report / "confusion_matrix.csv").open(newline="") as file:
-        matrix = np.array([[int(row[code]) for code in CLASS_CODES] for row in csv.DictReader(file)])
+        matrix = np.array([[int(row[code]) for code in ham10000().codes] for row in csv.DictReader(file)])
     assert np.trace(matrix) / matrix.sum() == accuracy_score(truth, label)
     with (report / "per_class.csv").open(newline="") as file:
         for row, counts in zip(csv.DictReader(file), matrix, strict=True):
             assert int(row["support"]) == counts.sum()
     for row in rows:
-        assert sum(float(row[code]) for code in CLASS_CODES) == pytest.approx(1, abs=1e-9)
+        assert sum(float(row[code]) for code in ham10000().codes) == pytest.approx(1, abs=1e-9)
 
 
 def test_the_gallery_shows_raw_and_overlay_side_by_side(report):
@@ -125,8 +125,8 @@ def test_the_gallery_shows_raw_and_overlay_side_by_side(report):
 
 def test_the_metrics_agree_with_scikit_learn_on_the_predictions(report):
     rows = read_predictions(report)
-    truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
-    probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
+    truth = np.array([ham10000().codes.index(row["truth"]) for row in rows])
+    probabilities = np.array([[float(row[code]) for code in ham10000().codes] for row in rows])
     metrics = json.loads((report / "report.json").read_text())
     predicted = probabilities.argmax(axis=1)
     macro = f1_score(truth, predicted, average="macro", zero_division=0)
@@ -141,8 +141,8 @@ def test_the_metrics_agree_with_scikit_learn_on_the_predictions(report):
 
 def test_calibration_is_evaluated_before_and_after_the_temperature(report):
     rows = read_predictions(report)
-    truth = np.array([CLASS_CODES.index(row["truth"]) for row in rows])
-    probabilities = np.array([[float(row[code]) for code in CLASS_CODES] for row in rows])
+    truth = np.array([ham10000().codes.index(row["truth"]) for row in rows])
+    probabilities = np.array([[float(row[code]) for code in ham10000().codes] for row in rows])
     metrics = json.loads((report / "report.json").read_text())["calibration"]
     assert metrics["temperature"] == 2.0
     for name, scaled in (("after", probabilities), ("before", apply_temperature(np.log(probabilities), 1 / 2.0))):
@@ -152,7 +152,7 @@ def test_calibration_is_evaluated_before_and_after_the_temperature(report):
 
 def test_the_not_sure_threshold_is_reported(report):
     rows = read_predictions(report)
-    confidence = np.array([max(float(row[code]) for code in CLASS_CODES) for row in rows])
+    confidence = np.array([max(float(row[code]) for code in ham10000().codes) for row in rows])
     chosen = json.loads((report / "report.json").read_text())["selective"]["threshold"]
     assert chosen["coverage"] == pytest.approx((confidence >= 0.3).mean())
 
@@ -183,7 +183,7 @@ def test_averaging_over_views_changes_the_predictions_a_little(runs, report, tmp
     main([*quick(runs), "--tta", "--output", str(tmp_path / "r"), "--gallery", "1"])
     assert "8 views" in capsys.readouterr().out
     plain, averaged = (
-        np.array([[float(row[code]) for code in CLASS_CODES] for row in read_predictions(folder)])
+        np.array([[float(row[code]) for code in ham10000().codes] for row in read_predictions(folder)])
         for folder in (report, tmp_path / "r")
     )
     assert 0 < np.abs(plain - averaged).max() < 0.5
@@ -226,7 +226,7 @@ def test_a_bundle_explains_the_class_that_was_asked(tiny_bundle, demo):
     image = np.random.default_rng(1).integers(0, 256, (size, size, 3), dtype=np.uint8)
     with Classifier.load(tiny_bundle, engine="onnx", precision="fp32", threads=1) as classifier:
         expected = classifier.predict(image, explain_class="bkl").class_activation_map
-    np.testing.assert_array_equal(subject.explain(image, load_records(demo)[0], CLASS_CODES.index("bkl")), expected)
+    np.testing.assert_array_equal(subject.explain(image, load_records(demo)[0], 2), expected)
 
 
 def test_a_bundle_finds_the_run_it_came_from(tiny_bundle, runs, demo):

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from train.command_line import main
 from train.configuration import TrainingConfiguration
 from train.data.split import read_split
@@ -52,7 +52,7 @@ def test_folds_report_mean_and_deviation(
     assert len(validated) == len(set(validated)) == summary["images"]
     right = [row["accuracy"] * count for row, count in zip(summary["folds"], counts, strict=True)]
     pooled = summary["pooled"]
-    by_class = [pooled[f"sensitivity/{code}"] for code in CLASS_CODES]
+    by_class = [pooled[f"sensitivity/{code}"] for code in ham10000().codes]
     assert pooled["accuracy"]["value"] == pytest.approx(sum(right) / len(validated))
     assert pooled["balanced_accuracy"]["value"] == pytest.approx(np.mean([one["value"] for one in by_class]))
     assert pooled["log_loss"]["low"] < pooled["log_loss"]["value"] < pooled["log_loss"]["high"]

@@ -41,7 +41,7 @@ def test_command_line_writes_the_run(
     assert "balanced accuracy" in output.out
     assert output.err == ""
     folder = tmp_path / "first"
-    expected = "best.pt config.json data.json data_report.json last.pt metrics.jsonl split.csv tensorboard"
+    expected = "best.pt classes.toml config.json data.json data_report.json last.pt metrics.jsonl split.csv tensorboard"
     assert sorted(path.name for path in folder.iterdir()) == expected.split()
     assert (tmp_path / "latest").read_text() == "first\n"
     assert json.loads((folder / "data.json").read_text())["folder"] == str(tiny_ham10000)
@@ -98,7 +98,7 @@ def test_early_stopping(quick: Quick, tmp_path: Path) -> None:
 def test_accumulated_batches_learn_as_whole_ones(quick: Quick, tmp_path: Path) -> None:
     """With normalisation frozen, a batch in parts gives the gradient of the batch in one piece."""
     results = []
-    backbone = build_model("tiny").features.state_dict()
+    backbone = build_model("tiny", classes=7).features.state_dict()
     torch.save(backbone, tmp_path / "backbone.pth")  # not new, so frozen: normalisation keeps its statistics
     still = {"init": str(tmp_path / "backbone.pth"), "augmentation": "none", "freeze_epochs": 2}
     for name, parts in (("whole", 1), ("parts", 4)):
@@ -139,7 +139,7 @@ def test_limited_images_keep_every_class(quick: Quick) -> None:
 def test_new_layers_get_their_own_rate(name: str) -> None:
     rates = {"learning_rate": 0.1, "new_layer_learning_rate": 1.0, "layer_decay": 0.5}
     configuration = TrainingConfiguration(optimizer=name, **rates)  # type: ignore[arg-type]
-    model = build_model("tiny")
+    model = build_model("tiny", classes=7)
     optimizer = make_optimizer(model, (), configuration)
     rates = {id(one): group["peak_rate"] for group in optimizer.param_groups for one in group["params"]}
     assert rates[id(model.head.classifier.weight)] == 1.0

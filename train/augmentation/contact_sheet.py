@@ -22,7 +22,8 @@ from edge_runtime.settings import OneLineParser, make_settings, parse_settings
 from train.augmentation.batch import augment
 from train.augmentation.mixing import mix_batch, soft_targets
 from train.augmentation.strengths import PRESETS, find_preset
-from train.configuration import TrainingConfiguration
+from train.configuration import CLASSES_HELP, TrainingConfiguration
+from train.data.classes import choose_classes
 from train.data.folder import load_records
 from train.data.prepare import write_demo_data
 from train.files import replacing
@@ -39,7 +40,7 @@ def draw_contact_sheet(
     batch = torch.from_numpy(np.ascontiguousarray(images))
     generator = torch.Generator().manual_seed(seed)
     columns = [augment(batch, size, PRESETS["none"], generator)]
-    targets = soft_targets(torch.zeros(len(batch), dtype=torch.int64), 0.0)
+    targets = soft_targets(torch.zeros(len(batch), dtype=torch.int64), 0.0, 1)
     for _ in range(versions):
         augmented = augment(batch, size, augmentation, generator)
         columns.append(mix_batch(augmented, targets, configuration, generator)[0])
@@ -57,6 +58,7 @@ class SheetOptions(msgspec.Struct, frozen=True):
     augmentation: Annotated[str, Meta(description=", ".join(PRESETS), extra={"metavar": "PRESET"})] = "strong"
     mixup: Annotated[float, Meta(ge=0, le=100, description="alpha of mixup; 0: off")] = 0.0
     cutmix: Annotated[float, Meta(ge=0, le=100, description="alpha of CutMix; 0: off")] = 0.0
+    classes: Annotated[str | None, Meta(description=CLASSES_HELP, extra={"metavar": "CLASSES"})] = None
     rows: Annotated[int, Meta(ge=1, le=1000, description="images, one of each class first")] = 7
     seed: Annotated[int, Meta(ge=0, description="another seed gives other versions")] = 0
     output: Annotated[Path, Meta(description="PNG file to write", extra={"metavar": "FILE"})] = Path(
@@ -70,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_settings(parser, SheetOptions, arguments)
     settings = {"augmentation": flags.augmentation, "mixup": flags.mixup, "cutmix": flags.cutmix}
     configuration = make_settings(TrainingConfiguration, {**settings, "mixing_probability": 1.0})
-    records = load_records(flags.data or write_demo_data())
+    folder = flags.data or write_demo_data()
+    records = load_records(folder, choose_classes(flags.classes, folder))
     first = {record.label: record for record in reversed(records)}
     chosen = [first[label] for label in sorted(first)] + [one for one in records if one is not first[one.label]]
     images = np.stack([load_image_hwc(record.path, INPUT_SIZE) for record in chosen[: flags.rows]])

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from train.configuration import TrainingConfiguration
 
 
@@ -39,7 +38,7 @@ def mix_batch(
     return mixed, torch.lerp(targets[partner], targets, 1.0 - tall * broad / (height * width))
 
 
-def soft_targets(labels: Tensor, smoothing: float) -> Tensor:
-    """Class indices int64 [N] → target probabilities float32 [N, C], ``smoothing`` of them spread evenly."""
-    targets = functional.one_hot(labels, len(CLASS_CODES)).to(torch.float32)
-    return targets * (1.0 - smoothing) + smoothing / len(CLASS_CODES)
+def soft_targets(labels: Tensor, smoothing: float, classes: int) -> Tensor:
+    """Class indices int64 [N] → target probabilities float32 [N, C], ``smoothing`` of them spread evenly over all."""
+    targets = functional.one_hot(labels, classes).to(torch.float32)
+    return targets * (1.0 - smoothing) + smoothing / classes

@@ -120,7 +120,7 @@ def calibrate_run(path: Path, data: PreparedData) -> Checkpoint:
         return Sample(SelectedImages(data.cache.images, positions), [data.records[index] for index in positions])
 
     training, validation = (data.split.indices(data.records, subset) for subset in ("train", "validation"))
-    counts = class_counts(np.array([data.records[index].label for index in training]))
+    counts = class_counts(np.array([data.records[index].label for index in training]), len(data.classes))
     return calibrate_checkpoint(
         path, CalibrationData(sample(evenly_spaced(training, FIT_IMAGES)), sample(validation), counts)
     )

@@ -81,7 +81,7 @@ def epoch_batches(
     if balance_power is None:
         order = generator.permutation(len(labels))
     else:
-        weights = class_weights(labels, balance_power)[labels]
+        weights = class_weights(labels, balance_power, int(labels.max()) + 1)[labels]
         order = generator.choice(len(labels), size=len(labels), p=weights / weights.sum())
     size = min(batch_size, len(labels))
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.bundle.classes import ClassSet, ham10000
 from edge_runtime.errors import DataError
 from train.data.layouts.class_folders import CLASS_FOLDERS
 from train.data.layouts.contents import FolderContents, read_contents
@@ -30,6 +31,7 @@ class DataFolder:
 
     folder: Path
     layout: str
+    classes: ClassSet
     records: tuple[LesionRecord, ...]
     missing: tuple[str, ...]
     licences: tuple[str, ...] = ()
@@ -37,21 +39,25 @@ class DataFolder:
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
-def load_records(folder: Path) -> list[LesionRecord]:
+def load_records(folder: Path, classes: ClassSet | None = None) -> list[LesionRecord]:
     """Return the records of all images that exist under ``folder``. Raises :class:`DataError`."""
-    return list(read_data_folder(folder).records)
+    return list(read_data_folder(folder, classes).records)
 
 
-def read_data_folder(folder: Path) -> DataFolder:
-    """Recognise the layout of ``folder`` and read it. Raises :class:`DataError` naming the file and the value."""
+def read_data_folder(folder: Path, classes: ClassSet | None = None) -> DataFolder:
+    """Recognise the layout of ``folder`` and read it with the given classes, by default those of HAM10000.
+
+    Raises :class:`DataError` naming the file and the value.
+    """
+    classes = classes or ham10000()
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a data folder, found {'a file' if folder.exists() else 'nothing'}")
     contents = read_contents(folder)
-    layout = next((one for one in LAYOUTS if one.recognises(contents)), None)
+    layout = next((one for one in LAYOUTS if one.recognises(contents, classes)), None)
     if layout is None:
         expected = "; ".join(one.description for one in LAYOUTS)
         raise DataError(f"{folder}: expected one of the layouts: {expected}; found {_found(contents)}")
-    reading = layout.read(contents)
+    reading = layout.read(contents, classes)
     if not reading.records:
         raise DataError(f"{folder}: expected images, found none{_why_none(reading)}")
     ordered = sorted(reading.records, key=lambda record: record.image_id)
@@ -61,6 +67,7 @@ def read_data_folder(folder: Path) -> DataFolder:
     return DataFolder(
         folder,
         layout.name,
+        classes,
         tuple(ordered),
         tuple(sorted(reading.missing)),
         tuple(sorted(reading.licences)),

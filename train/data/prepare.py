@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from train.configuration import TrainingConfiguration
 from train.data.cache import ImageCache, open_cache
+from train.data.classes import choose_classes
 from train.data.cluster_folds import make_cluster_folds
 from train.data.dataset import LesionDataset, make_metadata_spec
 from train.data.folder import DataFolder, read_data_folder
@@ -37,6 +39,7 @@ class PreparedData:
     name: str
     demo: bool
     licence: str
+    classes: ClassSet
     records: tuple[LesionRecord, ...]
     cache: ImageCache
     split: Split
@@ -63,7 +66,8 @@ class PreparedData:
 def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
     """Read, check, decode and split the data of a run. Raises :class:`DataError`."""
     folder = Path(configuration.data) if configuration.data else write_demo_data()
-    found = _limit(read_data_folder(folder), configuration.limit_images)
+    classes = choose_classes(configuration.classes, folder)
+    found = _limit(read_data_folder(folder, classes), configuration.limit_images)
     cache = open_cache(found.records, INPUT_SIZE, Path(configuration.cache_folder))
     by_id = {record.image_id: record for record in found.records}
     records = tuple(by_id[image_id] for image_id in cache.image_ids)
@@ -80,6 +84,7 @@ def prepare_data(configuration: TrainingConfiguration) -> PreparedData:
         name="generated phantoms (demo)" if demo else f"{found.layout}, {folder.name}",
         demo=demo,
         licence=data_licence(folder, configuration.data_licence, found.licences),
+        classes=classes,
         records=records,
         cache=cache,
         split=split,

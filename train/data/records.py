@@ -27,7 +27,7 @@ AGE_BANDS = ("under 30", "30–44", "45–59", "60–74", "75 and over")
 class LesionRecord:
     """One image of a lesion.
 
-    ``label`` indexes :data:`edge_runtime.bundle.classes.CLASS_CODES`; ``age`` is in years. ``None`` means unknown.
+    ``label`` indexes the classes that the data set was read with; ``age`` is in years. ``None`` means unknown.
     ``subset`` is "train", "validation" or "test" where the data set itself prescribes it.
     """
 

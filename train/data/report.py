@@ -16,12 +16,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from edge_runtime.settings import OneLineParser, parse_settings
-from train.configuration import TrainingConfiguration
+from train.configuration import CLASSES_HELP, TrainingConfiguration
 from train.data.cache import ImageCache, open_cache
+from train.data.classes import choose_classes
 from train.data.duplicates import find_near_duplicates
 from train.data.folder import DataFolder, read_data_folder
 from train.data.records import AGE_BANDS
@@ -68,14 +68,15 @@ def report_data(found: DataFolder, cache: ImageCache) -> DataReport:
         same_pixels.setdefault(digest, []).append(image_id)
     digest_of = dict(zip(cache.image_ids, cache.digests, strict=True))
     alike = find_near_duplicates(cache.image_ids, cache.difference_hashes)
-    lesion_class = {record.lesion_id: CLASS_CODES[record.label] for record in usable}
+    codes = found.classes.codes
+    lesion_class = {record.lesion_id: codes[record.label] for record in usable}
     return DataReport(
         folder=str(found.folder),
         layout=found.layout,
         images=len(usable),
         lesions=len(lesion_class),
-        by_class=_in_class_order(Counter(CLASS_CODES[record.label] for record in usable)),
-        lesions_by_class=_in_class_order(Counter(lesion_class.values())),
+        by_class=_in_class_order(Counter(codes[record.label] for record in usable), codes),
+        lesions_by_class=_in_class_order(Counter(lesion_class.values()), codes),
         by_sex=_count(record.sex for record in usable),
         by_age=_count((record.age_band for record in usable), AGE_BANDS),
         by_site=_count(record.site for record in usable),
@@ -115,6 +116,7 @@ class ReportOptions(msgspec.Struct, frozen=True):
     cache_folder: Annotated[
         Path, Meta(description="where decoded images are kept between runs", extra={"metavar": "FOLDER"})
     ] = Path(TrainingConfiguration().cache_folder)
+    classes: Annotated[str | None, Meta(description=CLASSES_HELP, extra={"metavar": "CLASSES"})] = None
     json: Annotated[bool, Meta(description="print one JSON object, with all image ids")] = False
 
 
@@ -126,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m train.data.report --data data/isic2018",
     )
     flags = parse_settings(parser, ReportOptions, arguments)
-    found = read_data_folder(flags.data)
+    found = read_data_folder(flags.data, choose_classes(flags.classes, flags.data))
     report = report_data(found, open_cache(found.records, INPUT_SIZE, flags.cache_folder))
     print(json.dumps(report.to_json()) if flags.json else describe(report))
     return 1 if report.unreadable else 0
@@ -139,8 +141,8 @@ def _count(values: Iterable[str | None], order: Sequence[str] = ()) -> dict[str,
     return {key: counts[key] for key in sorted(counts, key=lambda key: (key == "unknown", place.get(key, 0), key))}
 
 
-def _in_class_order(counts: Counter[str]) -> dict[str, int]:
-    return {code: counts[code] for code in CLASS_CODES}
+def _in_class_order(counts: Counter[str], codes: Sequence[str]) -> dict[str, int]:
+    return {code: counts[code] for code in codes}
 
 
 def _problem(name: str, items: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet, ham10000
 from edge_runtime.bundle.patient import MAX_AGE_YEARS
 from edge_runtime.errors import DataError
 
@@ -75,12 +75,15 @@ def is_unknown(value: str) -> bool:
     return value.strip().casefold() in UNKNOWN_WORDS
 
 
-def parse_label(value: str, place: str) -> int:
-    """Class code in any case → index; ``place`` names file and line in the message. Raises :class:`DataError`."""
-    code = value.lower()
-    if code not in CLASS_CODES:
-        raise DataError(f"{place}: unknown class {value!r}, expected one of {' '.join(CLASS_CODES)}")
-    return CLASS_CODES.index(code)
+def parse_label(value: str, classes: ClassSet, place: str) -> int | None:
+    """Word for a class → its index, ``None`` for a diagnosis of HAM10000 that is none of the classes.
+
+    ``place`` names file and line in the message. Raises :class:`DataError` for any other word.
+    """
+    index = classes.index_of(value)
+    if index is None and ham10000().index_of(value) is None:
+        raise DataError(f"{place}: unknown class {value!r}, expected one of {' '.join(classes.codes)}")
+    return index
 
 
 def parse_number(value: str) -> float:

@@ -25,7 +25,7 @@ from msgspec import Meta
 from PIL import Image
 from tqdm import tqdm
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import DataError, run_command_line
 from edge_runtime.settings import OneLineParser, parse_settings
 from train.demo.lesions import draw_lesion
@@ -40,6 +40,7 @@ GENERATOR_VERSION = 1
 JPEG_QUALITY = 90
 JPEG_COMMENT = b"dermedge demo phantom: drawn by a program, not a patient"
 
+CLASS_CODES = ham10000().codes
 CLASS_SHARES = {"akiec": 0.10, "bcc": 0.12, "bkl": 0.13, "df": 0.10, "mel": 0.14, "nv": 0.31, "vasc": 0.10}
 """Imbalanced as in practice, but milder than HAM10000, so that a small set has some of each class in every subset."""
 

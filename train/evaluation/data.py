@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import DataError
 from train.data.cache import open_cache
 from train.data.folder import load_records
@@ -50,6 +52,7 @@ class EvaluationData:
     folder: Path
     subset: str
     demo: bool
+    classes: ClassSet
     records: tuple[LesionRecord, ...]
     images: SelectedImages
     left_out: tuple[str, ...]
@@ -64,7 +67,7 @@ class EvaluationData:
         chosen = np.asarray(positions, dtype=np.int64)
         records = tuple(self.records[index] for index in chosen)
         images = SelectedImages(self.images.images, self.images.positions[chosen])
-        return EvaluationData(self.folder, self.subset, self.demo, records, images, self.left_out)
+        return dataclasses.replace(self, records=records, images=images)
 
 
 def read_evaluation_data(
@@ -73,11 +76,12 @@ def read_evaluation_data(
     """Read the images of ``subset`` ("validation", "test", "train" or "all").
 
     The split is ``split_file``, else that of the run whose split hash the subject has; the folder is ``data``, else
-    the one that the run was trained on. Raises :class:`DataError` when there is nothing to evaluate on.
+    the one that the run was trained on, read with the subject's classes. Raises :class:`DataError` when there is
+    nothing to evaluate on.
     """
     known = _folders_with_its_split(facts, runs)
     folder = data or _data_folder(known, facts)
-    records = load_records(folder)
+    records = load_records(folder, facts.classes)
     split = read_split(split_file) if split_file else read_split(known[0] / "split.csv") if known else None
     chosen = {record.image_id for record in _choose(records, split, subset, facts, folder)}
     opened = open_cache(records, facts.input_size, cache)  # of the whole folder: the same cache that training built
@@ -87,6 +91,7 @@ def read_evaluation_data(
         folder=folder,
         subset=subset,
         demo=is_demo(folder),
+        classes=facts.classes,
         records=tuple(by_id[opened.image_ids[index]] for index in positions),
         images=SelectedImages(opened.images, positions),
         left_out=tuple(sorted(chosen & set(opened.unreadable))),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.bundle.patient import PatientMetadata
 from edge_runtime.classifier import Classifier
@@ -52,6 +52,7 @@ class SubjectFacts:
     split_hash: str
     data_name: str
     licence: str
+    classes: ClassSet
     not_sure_below: float | None = None
     coverage: float | None = None
     not_lesion_above: float | None = None
@@ -92,6 +93,7 @@ class CheckpointSubject:
             split_hash=checkpoint.split_hash,
             data_name=checkpoint.data_name,
             licence=checkpoint.licence,
+            classes=checkpoint.classes,
             not_sure_below=checkpoint.not_sure_below,
             coverage=checkpoint.coverage,
             not_lesion_above=checkpoint.extra.get("not_lesion_above"),
@@ -156,6 +158,7 @@ class BundleSubject:
             split_hash=manifest.provenance.split_hash,
             data_name=manifest.provenance.data,
             licence=manifest.provenance.licence,
+            classes=manifest.class_set,
             not_sure_below=manifest.thresholds.not_sure_below,
             coverage=manifest.thresholds.coverage,
             not_lesion_above=manifest.thresholds.not_lesion_above,
@@ -170,15 +173,15 @@ class BundleSubject:
 
     def predict_logits(self, images: Images, records: Sequence[LesionRecord]) -> Logits:
         """See :class:`Subject`. The device returns probabilities; their logarithm is the logits up to a constant."""
-        rows = np.empty((len(images), len(CLASS_CODES)))
+        rows = np.empty((len(images), len(self.facts.classes)))
         for row, (image_hwc, record) in enumerate(zip(images, records, strict=True)):
             prediction = self.classifier.predict(image_hwc, patient=self._patient(record))
-            rows[row] = [prediction.probabilities[code] for code in CLASS_CODES]
+            rows[row] = list(prediction.probabilities.values())
         return np.log(np.maximum(rows, _SMALLEST_PROBABILITY))
 
     def explain(self, image_hwc: Images, record: LesionRecord, class_index: int) -> NDArray[np.float32]:
         """See :class:`Subject`."""
-        code = CLASS_CODES[class_index]
+        code = self.facts.classes.codes[class_index]
         prediction = self.upright.predict(image_hwc, explain_class=code, patient=self._patient(record))
         assert prediction.class_activation_map is not None
         return prediction.class_activation_map

@@ -1,4 +1,4 @@
-"""The prediction file of the ISIC 2018 challenge, task 3: upper-case columns in the challenge's own order.
+"""The prediction files of the ISIC challenges of 2018 (task 3) and 2019: upper-case columns in their own order.
 
 Accepted by ``isic-challenge-scoring classification TRUTH.csv isic_submission.csv``.
 """
@@ -12,28 +12,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ISIC_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-_ORDER = [CLASS_CODES.index(column.lower()) for column in ISIC_COLUMNS]
+ISIC_2018_COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+ISIC_2019_COLUMNS = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 
 
-def write_submission(path: Path, image_ids: Sequence[str], probabilities: NDArray[np.float64]) -> Path:
-    """Write one row per image, probabilities (N, C) in class order; returns ``path``."""
-    return _write(path, image_ids, probabilities[:, _ORDER].tolist())
+def challenge_columns(classes: ClassSet) -> tuple[str, ...] | None:
+    """Return the columns of the challenge that has exactly these classes, ``None`` where none has."""
+    for columns in (ISIC_2018_COLUMNS, ISIC_2019_COLUMNS):
+        if {column.lower() for column in columns} == {code.lower() for code in classes.codes}:
+            return columns
+    return None
 
 
-def write_ground_truth(path: Path, image_ids: Sequence[str], truth: NDArray[np.int64]) -> Path:
-    """Write the truth (N,) as the challenge does, one-hot, to score a submission against; returns ``path``."""
-    return _write(path, image_ids, np.eye(len(CLASS_CODES))[truth][:, _ORDER].tolist())
-
-
-def _write(path: Path, image_ids: Sequence[str], rows: list[list[float]]) -> Path:
+def write_submission(
+    path: Path, image_ids: Sequence[str], probabilities: NDArray[np.float64], classes: ClassSet
+) -> Path | None:
+    """Write one row per image, probabilities (N, C) in class order; returns ``path``, ``None`` for no challenge."""
+    columns = challenge_columns(classes)
+    if columns is None:
+        return None
+    codes = [code.lower() for code in classes.codes]
+    order = [codes.index(column.lower()) for column in columns]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("image", *ISIC_COLUMNS))
+        writer.writerow(("image", *columns))
+        rows = probabilities[:, order].tolist()
         writer.writerows((image_id, *row) for image_id, row in zip(image_ids, rows, strict=True))
     return path
+
+
+def write_ground_truth(
+    path: Path, image_ids: Sequence[str], truth: NDArray[np.int64], classes: ClassSet
+) -> Path | None:
+    """Write the truth (N,) as the challenge does, one-hot, to score a submission against; returns ``path``."""
+    return write_submission(path, image_ids, np.eye(len(classes))[truth], classes)

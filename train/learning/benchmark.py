@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from msgspec import Meta
 
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import run_command_line
 from edge_runtime.imaging.preprocessing import INPUT_SIZE
 from edge_runtime.settings import OneLineParser, make_settings, parse_settings
@@ -45,7 +46,7 @@ GROWTH_SIZES = (500, 5000)
 def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds: int, steps: int) -> dict[str, Any]:
     """Images per second of the loop and of the bare passes over ``rounds`` rounds of ``steps`` each; medians."""
     with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
-        learner = make_learner(configuration, dataset.labels, None, Workers())
+        learner = make_learner(configuration, dataset.labels, ham10000(), None, Workers())
     learner.begin(only_new=False)
     batches = epoch_batches(dataset.labels, configuration.batch_size, configuration.seed, 0)
     needed = [batches[index % len(batches)] for index in range(rounds * steps + 2)]
@@ -81,7 +82,7 @@ def measure(configuration: TrainingConfiguration, dataset: LesionDataset, rounds
 
 def _bare_pass(learner: Learner, images: torch.Tensor, batch: Batch) -> None:
     learner.optimizer.zero_grad(set_to_none=True)
-    targets = soft_targets(batch.labels, 0.0).to(images.device)
+    targets = soft_targets(batch.labels, 0.0, learner.model.classes).to(images.device)
     with learner.compute.autocast():
         logits = learner.model(images)
     (learner.loss(logits, targets).sum() / len(targets)).backward()

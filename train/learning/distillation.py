@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.errors import CheckpointError
 from train.configuration import TrainingConfiguration
@@ -57,7 +58,10 @@ class Teacher:
 
 
 def load_teacher(
-    configuration: TrainingConfiguration, metadata_spec: PatientMetadataSpec | None, compute: Compute
+    configuration: TrainingConfiguration,
+    classes: ClassSet,
+    metadata_spec: PatientMetadataSpec | None,
+    compute: Compute,
 ) -> Teacher | None:
     """Load the checkpoints named by ``--teachers``, if any. Raises :class:`CheckpointError`."""
     if not configuration.teachers:
@@ -65,6 +69,9 @@ def load_teacher(
     models = []
     for name in configuration.teachers.split(","):
         checkpoint = load_checkpoint(Path(name.strip()))
+        if checkpoint.classes.codes != classes.codes:
+            expected, found = (" ".join(one.codes) for one in (classes, checkpoint.classes))
+            raise CheckpointError(f"{name}: expected a teacher of classes {expected}, found {found}")
         if checkpoint.metadata_spec is not None and checkpoint.metadata_spec != metadata_spec:
             raise CheckpointError(f"{name}: the teacher was trained with other patient metadata than this run uses")
         model = build_checkpoint_model(checkpoint).requires_grad_(False)

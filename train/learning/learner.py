@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.bundle.patient import metadata_size
 from train.augmentation.strengths import Augmentation, find_preset
@@ -75,6 +76,7 @@ class Learner:
 def make_learner(
     configuration: TrainingConfiguration,
     labels: NDArray[np.int64],
+    classes: ClassSet,
     metadata_spec: PatientMetadataSpec | None,
     workers: Workers,
     state: dict[str, Any] | None = None,
@@ -83,10 +85,12 @@ def make_learner(
     compute = choose_compute(configuration.device, configuration.precision)
     torch.manual_seed(configuration.seed)
     size = metadata_size(metadata_spec)
-    model = build_model(configuration.architecture, dropout=configuration.dropout, metadata_size=size)
+    model = build_model(
+        configuration.architecture, classes=len(classes), dropout=configuration.dropout, metadata_size=size
+    )
     if state is None:
         with workers.first_goes_first():  # one download serves all
-            initial = initialise(model, configuration.init)
+            initial = initialise(model, configuration.init, classes)
         if workers.is_first:
             print(initial.summary(), flush=True)
         new_tensors = initial.random
@@ -98,8 +102,8 @@ def make_learner(
         optimizer=make_optimizer(model, new_tensors, configuration),
         average=make_average(model, configuration.ema) if configuration.ema else None,
         scaler=torch.amp.GradScaler(compute.device.type, enabled=compute.needs_scaling),
-        loss=make_loss(configuration, labels, compute.device),
-        teacher=load_teacher(configuration, metadata_spec, compute),
+        loss=make_loss(configuration, labels, len(classes), compute.device),
+        teacher=load_teacher(configuration, classes, metadata_spec, compute),
         augmentation=find_preset(configuration.augmentation),
         compute=compute,
         configuration=configuration,

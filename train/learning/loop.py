@@ -111,7 +111,14 @@ def _train_one_epoch(
 
 def validate(learner: Learner, validation: LesionDataset, size: int) -> dict[str, float]:
     """Metrics of the deployed weights on the validation images."""
-    logits = predict_logits(learner.deployed, validation, learner.compute, size=size, workers=learner.workers)
+    logits = predict_logits(
+        learner.deployed,
+        validation,
+        learner.compute,
+        size=size,
+        classes=learner.model.classes,
+        workers=learner.workers,
+    )
     return summary_metrics(validation.labels, apply_temperature(logits))
 
 

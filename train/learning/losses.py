@@ -24,16 +24,20 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits float [N, C] and target probabilities float [N, C] → loss per sample, float [N]."""
 
 
-def make_loss(configuration: TrainingConfiguration, labels: NDArray[np.integer[Any]], device: torch.device) -> Loss:
-    """Return the configured loss for training images with these ``labels``."""
+def make_loss(
+    configuration: TrainingConfiguration, labels: NDArray[np.integer[Any]], classes: int, device: torch.device
+) -> Loss:
+    """Return the configured loss for training images with these ``labels``, of so many classes."""
     kind = configuration.loss
     if kind == "cross-entropy":
         return _cross_entropy
     if kind == "logit-adjusted":
-        adjustment = configuration.logit_adjustment * log_frequencies(class_counts(labels))
+        adjustment = configuration.logit_adjustment * log_frequencies(class_counts(labels, classes))
         shift = torch.tensor(adjustment, dtype=torch.float32, device=device)
         return lambda logits, targets: _cross_entropy(logits + shift, targets)
-    weights = torch.tensor(class_weights(labels, configuration.class_weight_power), dtype=torch.float32, device=device)
+    weights = torch.tensor(
+        class_weights(labels, configuration.class_weight_power, classes), dtype=torch.float32, device=device
+    )
     if kind == "focal":
         gamma = configuration.focal_gamma
         return lambda logits, targets: _focal(logits, targets * weights, gamma)

@@ -51,7 +51,7 @@ def _loss(learner: Learner, batch: Batch, seed: int, size: int) -> Tensor:
     torch.manual_seed(seed)  # dropout samples from torch's global generator
     configuration, device = learner.configuration, learner.compute.device
     images = augment(batch.images.to(device), size, learner.augmentation, generator)
-    targets = soft_targets(batch.labels, configuration.label_smoothing).to(device)
+    targets = soft_targets(batch.labels, configuration.label_smoothing, learner.model.classes).to(device)
     images, targets = mix_batch(images, targets, configuration, generator)
     images = standardise(images).contiguous(memory_format=torch.channels_last)
     known = None if batch.metadata is None else batch.metadata.to(device)

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from train.augmentation.batch import resize_batch
 from train.data.dataset import LesionDataset, make_loader
 from train.learning.device import Compute
@@ -27,6 +26,7 @@ def predict_logits(
     compute: Compute,
     *,
     size: int,
+    classes: int,
     workers: Workers = Workers(),  # noqa: B008  frozen
     batch_size: int = 64,
 ) -> NDArray[np.float64]:
@@ -36,7 +36,7 @@ def predict_logits(
     """
     was_training = model.training
     model.eval()
-    rows = [np.empty((0, len(CLASS_CODES)))]
+    rows = [np.empty((0, classes))]
     mine = workers.share(np.arange(len(dataset)))
     batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
     hidden = not (workers.is_first and sys.stderr.isatty())

@@ -1,20 +1,19 @@
 """Classification metrics from labels and probabilities; training, evaluation and export all use these, so they agree.
 
 scikit-learn computes every metric that it has. ``truth`` is always an integer array (N,) of class indices and
-``probabilities`` a float array (N, C) whose rows sum to one, both in the order of
-:data:`edge_runtime.bundle.classes.CLASS_CODES`.
+``probabilities`` a float array (N, C) whose rows sum to one, both in the order of the model's classes.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
-from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
 from edge_runtime.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ CALIBRATION_BINS = 15
 """Equal-width bins of the calibration error, as in Guo et al., ICML 2017."""
 
 FIXED_SPECIFICITIES = (0.80, 0.90, 0.95)
-_LABELS = range(len(CLASS_CODES))
 _SUM_TOLERANCE = 1e-3
 """Probabilities computed in low precision miss a sum of one by less than this."""
 
@@ -61,7 +59,7 @@ def summary_metrics(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.f
     ``log_loss`` (nats) are scikit-learn's; ``expected_calibration_error`` is that of Guo et al., ICML 2017.
     """
     truth, probabilities = checked(truth, probabilities)
-    predicted = probabilities.argmax(axis=1)
+    predicted, labels = probabilities.argmax(axis=1), range(probabilities.shape[1])
     return {
         "accuracy": float(sklearn_metrics.accuracy_score(truth, predicted)),
         "balanced_accuracy": balanced_accuracy(truth, predicted),
@@ -69,9 +67,9 @@ def summary_metrics(truth: NDArray[np.integer[Any]], probabilities: NDArray[np.f
         "macro_f1": float(sklearn_metrics.f1_score(truth, predicted, average="macro", zero_division=0)),
         "expected_calibration_error": expected_calibration_error(truth, probabilities),
         "brier_score": float(
-            sklearn_metrics.brier_score_loss(truth, probabilities, labels=_LABELS, scale_by_half=False)
+            sklearn_metrics.brier_score_loss(truth, probabilities, labels=labels, scale_by_half=False)
         ),
-        "log_loss": float(sklearn_metrics.log_loss(truth, probabilities, labels=_LABELS)),
+        "log_loss": float(sklearn_metrics.log_loss(truth, probabilities, labels=labels)),
     }
 
 
@@ -82,20 +80,22 @@ def balanced_accuracy(truth: NDArray[np.integer[Any]], predicted: NDArray[np.int
         return float(sklearn_metrics.balanced_accuracy_score(truth, predicted))
 
 
-def confusion_matrix(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def confusion_matrix(
+    truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
+) -> NDArray[np.int64]:
     """Return the counts (C, C): row = truth, column = prediction."""
-    return sklearn_metrics.confusion_matrix(truth, predicted, labels=_LABELS)
+    return sklearn_metrics.confusion_matrix(truth, predicted, labels=range(classes))
 
 
 def class_metrics(
-    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]]
+    truth: NDArray[np.integer[Any]], probabilities: NDArray[np.floating[Any]], codes: Sequence[str]
 ) -> tuple[ClassMetrics, ...]:
     """Return one :class:`ClassMetrics` per class, in class order."""
     truth, probabilities = checked(truth, probabilities)
     predicted = probabilities.argmax(axis=1)
     return tuple(
         _one_class(code, truth == index, predicted == index, probabilities[:, index])
-        for index, code in enumerate(CLASS_CODES)
+        for index, code in enumerate(codes)
     )
 
 
@@ -150,14 +150,9 @@ def expected_calibration_error(
     return sum(one.count * abs(one.confidence - one.accuracy) for one in filled) / len(truth)
 
 
-def malignancy_score(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return the summed probability of the malignant classes, float64 (N,)."""
-    return probabilities[:, list(malignant_indices())].sum(axis=1, dtype=np.float64)
-
-
-def malignant_indices() -> tuple[int, ...]:
-    """Return the class indices of the malignant group."""
-    return tuple(index for index, lesion_class in enumerate(CLASSES) if lesion_class.malignant)
+def malignancy_score(probabilities: NDArray[np.floating[Any]], malignant: Sequence[int]) -> NDArray[np.float64]:
+    """Return the summed probability of the classes with these indices, float64 (N,)."""
+    return probabilities[:, list(malignant)].sum(axis=1, dtype=np.float64)
 
 
 def sensitivity_at_specificity(
@@ -183,10 +178,10 @@ def checked(
     """Return both arrays as int64 and float64, with rows that sum to exactly one. Raises :class:`DataError`."""
     labels = np.asarray(truth)
     table = np.asarray(probabilities, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] != len(CLASS_CODES) or labels.shape != table.shape[:1]:
+    if table.ndim != 2 or table.shape[1] < 2 or labels.shape != table.shape[:1]:
         raise DataError(
-            f"metrics: expected truth (N,) and probabilities (N, {len(CLASS_CODES)}), "
-            f"found {labels.shape} and {table.shape}"
+            f"metrics: expected truth (N,) and probabilities (N, C) of at least two classes, found {labels.shape} and "
+            f"{table.shape}"
         )
     if not len(labels):
         raise DataError("metrics: expected at least one image, found none")

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from train.metrics.classification import (
     CALIBRATION_BINS,
     FIXED_SPECIFICITIES,
     checked,
     malignancy_score,
-    malignant_indices,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 REPLICATES = 1000
 CONFIDENCE_LEVEL = 0.95
 _CHUNK = 100
-_CLASSES = len(CLASS_CODES)
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ def bootstrap_intervals(
     truth: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     lesions: Sequence[str],
+    classes: ClassSet,
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -56,12 +55,12 @@ def bootstrap_intervals(
     ``truth`` (N,) and ``probabilities`` (N, C) are in class order; ``lesions`` are the lesion ids of the N images.
     """
     truth, probabilities = checked(truth, probabilities)
-    plain = weighted_metrics(truth, probabilities, np.ones((1, len(truth))))
+    plain = weighted_metrics(truth, probabilities, np.ones((1, len(truth))), classes)
     resampled: dict[str, list[NDArray[np.float64]]] = {name: [] for name in plain}
     generator = np.random.default_rng(seed)
     for start in range(0, replicates, _CHUNK):
         weights = lesion_weights(lesions, min(_CHUNK, replicates - start), generator)
-        for name, values in weighted_metrics(truth, probabilities, weights).items():
+        for name, values in weighted_metrics(truth, probabilities, weights, classes).items():
             resampled[name].append(values)
     return {name: _interval(float(plain[name][0]), np.concatenate(values)) for name, values in resampled.items()}
 
@@ -71,6 +70,7 @@ def paired_intervals(
     probabilities: NDArray[np.float64],
     reference: NDArray[np.float64],
     lesions: Sequence[str],
+    classes: ClassSet,
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -82,11 +82,13 @@ def paired_intervals(
     for each class, all as differences, and "agreement", the share of images with the same predicted class.
     """
     predicted, expected = probabilities.argmax(axis=1), reference.argmax(axis=1)
-    cells, reference_cells = (np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + one] for one in (predicted, expected))
+    count = len(classes)
+    cells, reference_cells = (np.eye(count * count)[truth * count + one] for one in (predicted, expected))
 
     def differences(weights: Weights) -> Metrics:
         new, old = (
-            _confusion_metrics((weights @ one).reshape(-1, _CLASSES, _CLASSES)) for one in (cells, reference_cells)
+            _confusion_metrics((weights @ one).reshape(-1, count, count), classes.codes)
+            for one in (cells, reference_cells)
         )
         names = [name for name in new if name in ("accuracy", "balanced_accuracy") or name.startswith("sensitivity/")]
         agreement = weights @ (predicted == expected).astype(np.float64) / weights.sum(axis=1)
@@ -105,25 +107,29 @@ def lesion_weights(lesions: Sequence[str], replicates: int, generator: np.random
     return sampled[:, lesion_of_image].astype(np.float64)
 
 
-def weighted_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights) -> Metrics:
+def weighted_metrics(
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], weights: Weights, classes: ClassSet
+) -> Metrics:
     """Return every metric for every row of ``weights`` (B, N): name → float64 (B,)."""
     predicted = probabilities.argmax(axis=1)
-    cells = np.eye(_CLASSES * _CLASSES)[truth * _CLASSES + predicted]
-    matrices = (weights @ cells).reshape(-1, _CLASSES, _CLASSES)
-    metrics = _confusion_metrics(matrices)
+    count = len(classes)
+    cells = np.eye(count * count)[truth * count + predicted]
+    matrices = (weights @ cells).reshape(-1, count, count)
+    metrics = _confusion_metrics(matrices, classes.codes)
     metrics |= _probability_metrics(truth, probabilities, weights)
-    for index, code in enumerate(CLASS_CODES):
+    for index, code in enumerate(classes.codes):
         curve = _Curve(probabilities[:, index], truth == index, weights)
         metrics[f"auc/{code}"] = curve.auc()
         metrics[f"average_precision/{code}"] = curve.average_precision()
-    malignancy = _Curve(malignancy_score(probabilities), np.isin(truth, malignant_indices()), weights)
+    malignant = classes.malignant_indices
+    malignancy = _Curve(malignancy_score(probabilities, malignant), np.isin(truth, malignant), weights)
     metrics["malignancy_auc"] = malignancy.auc()
     for specificity in FIXED_SPECIFICITIES:
         metrics[f"malignancy_sensitivity/{specificity:.2f}"] = malignancy.sensitivity_at(specificity)
     return metrics
 
 
-def _confusion_metrics(matrices: NDArray[np.float64]) -> Metrics:
+def _confusion_metrics(matrices: NDArray[np.float64], codes: Sequence[str]) -> Metrics:
     """Return the metrics of the predicted classes, from confusion matrices (B, C, C) with the truth in rows."""
     total = matrices.sum(axis=(1, 2))
     hits = np.diagonal(matrices, axis1=1, axis2=2)
@@ -139,7 +145,7 @@ def _confusion_metrics(matrices: NDArray[np.float64]) -> Metrics:
         "weighted_f1": (np.nan_to_num(f1) * support).sum(axis=1) / total,
         "macro_f1": _mean_of_defined(f1),
     }
-    for index, code in enumerate(CLASS_CODES):
+    for index, code in enumerate(codes):
         metrics[f"sensitivity/{code}"] = sensitivity[:, index]
         metrics[f"specificity/{code}"] = specificity[:, index]
         metrics[f"precision/{code}"] = precision[:, index]
@@ -154,7 +160,7 @@ def _probability_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.flo
     edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)
     members = np.eye(CALIBRATION_BINS)[np.clip(np.searchsorted(edges, confidence) - 1, 0, CALIBRATION_BINS - 1)]
     gaps = np.abs((weights * (confidence - correct)) @ members)
-    squares = np.square(probabilities - np.eye(_CLASSES)[truth]).sum(axis=1)
+    squares = np.square(probabilities - np.eye(probabilities.shape[1])[truth]).sum(axis=1)
     chosen = np.clip(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).eps, 1.0)
     return {
         "expected_calibration_error": gaps.sum(axis=1) / total,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.bundle.classes import ClassSet
 from train.data.records import AGE_BANDS, LesionRecord
-from train.metrics.classification import malignant_indices
 from train.metrics.intervals import Interval, bootstrap_intervals
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def subgroup_table(
     records: tuple[LesionRecord, ...],
     truth: NDArray[np.int64],
     probabilities: NDArray[np.float64],
+    classes: ClassSet,
     *,
     replicates: int = 300,
 ) -> tuple[Subgroup, ...]:
@@ -51,7 +52,7 @@ def subgroup_table(
         for value in sorted(set(values.tolist()), key=lambda one: _place(one, values)):
             members = values == value
             lesions = [record.lesion_id for record, member in zip(records, members, strict=True) if member]
-            rows.append(_row(attribute, value, truth[members], probabilities[members], lesions, replicates))
+            rows.append(_row((attribute, value), truth[members], probabilities[members], lesions, classes, replicates))
     return tuple(rows)
 
 
@@ -68,19 +69,19 @@ def _place(value: str, values: NDArray[np.str_]) -> tuple[bool, int, str]:
 
 
 def _row(
-    attribute: str,
-    value: str,
+    group: tuple[str, str],
     truth: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     lesions: list[str],
+    classes: ClassSet,
     replicates: int,
 ) -> Subgroup:
-    intervals = bootstrap_intervals(truth, probabilities, lesions, replicates=replicates)
-    malignant = np.isin(truth, malignant_indices())
-    predicted_malignant = np.isin(probabilities.argmax(axis=1), malignant_indices())
+    intervals = bootstrap_intervals(truth, probabilities, lesions, classes, replicates=replicates)
+    malignant = np.isin(truth, classes.malignant_indices)
+    predicted_malignant = np.isin(probabilities.argmax(axis=1), classes.malignant_indices)
     return Subgroup(
-        attribute=attribute,
-        value=value,
+        attribute=group[0],
+        value=group[1],
         images=len(truth),
         malignant=int(malignant.sum()),
         accuracy=intervals["accuracy"],

@@ -1,7 +1,8 @@
 """Every architecture as ``features`` (image → feature map) and ``head`` (feature map, metadata → logits).
 
-``build_model("resnet18")`` gives torchvision's network cut in these two, so the device can run one pass through the
-backbone for both the prediction and the Grad-CAM map. For initial weights see :mod:`train.model.initial_weights`.
+``build_model("resnet18", classes=7)`` gives torchvision's network cut in these two, so the device can run one pass
+through the backbone for both the prediction and the Grad-CAM map. For initial weights see
+:mod:`train.model.initial_weights`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import DataError
 from edge_runtime.imaging.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -29,17 +29,19 @@ class Head(nn.Module):
     logit with respect to the feature map does not depend on the patient.
     """
 
-    def __init__(self, channels: int, hidden: nn.Module | None, width: int, dropout: float, metadata_size: int) -> None:
+    def __init__(
+        self, channels: int, hidden: nn.Module | None, width: int, classes: int, dropout: float, metadata_size: int
+    ) -> None:
         super().__init__()
         self.hidden = hidden if hidden is not None else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(width, len(CLASS_CODES))
+        self.classifier = nn.Linear(width, classes)
         self.metadata_size = metadata_size
         self.pooled_linear = hidden is None
         self.metadata_evidence: nn.Module | None = None
         if metadata_size:
             self.metadata_evidence = nn.Sequential(
-                nn.Linear(metadata_size, METADATA_HIDDEN), nn.ReLU(), nn.Linear(METADATA_HIDDEN, len(CLASS_CODES))
+                nn.Linear(metadata_size, METADATA_HIDDEN), nn.ReLU(), nn.Linear(METADATA_HIDDEN, classes)
             )
 
     def forward(self, feature_map: Tensor, metadata: Tensor | None = None) -> Tensor:
@@ -65,6 +67,11 @@ class LesionModel(nn.Module):
         self.features = features
         self.head = head
         self.stages = stages
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return int(self.head.classifier.out_features)
 
     def forward(self, image_nchw: Tensor, metadata: Tensor | None = None) -> Tensor:
         """Normalised float images [N, 3, H, W] → logits float [N, classes]."""
@@ -149,7 +156,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build_model(architecture: str, *, dropout: float = 0.0, metadata_size: int = 0) -> LesionModel:
+def build_model(architecture: str, *, classes: int, dropout: float = 0.0, metadata_size: int = 0) -> LesionModel:
     """Return a randomly initialised model. ``metadata_size`` is M, 0 for a model without patient metadata.
 
     Raises :class:`DataError` for an architecture that is not registered.
@@ -157,6 +164,6 @@ def build_model(architecture: str, *, dropout: float = 0.0, metadata_size: int =
     if architecture not in ARCHITECTURES:
         raise DataError(f"--architecture: expected one of {', '.join(ARCHITECTURES)}, found {architecture!r}")
     parts = ARCHITECTURES[architecture].cut(architecture)
-    head = Head(parts.channels, parts.hidden, parts.width, dropout, metadata_size)
+    head = Head(parts.channels, parts.hidden, parts.width, classes, dropout, metadata_size)
     stages = tuple(f"features.{name}" for name, _ in parts.features.named_children())
     return LesionModel(architecture, parts.features, head, stages)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet, LesionClass, ham10000
 from edge_runtime.bundle.manifest import PatientMetadataSpec
 from edge_runtime.bundle.patient import metadata_size
 from edge_runtime.errors import CheckpointError
@@ -33,7 +34,7 @@ class Checkpoint:
     """
 
     architecture: str
-    classes: tuple[str, ...]
+    classes: ClassSet
     state_dict: dict[str, Tensor]
     input_size: int
     config: dict[str, Any]
@@ -78,7 +79,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def checkpoint_content(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what is written of a checkpoint: its fields and the format's version."""
     content = {one.name: getattr(checkpoint, one.name) for one in dataclasses.fields(checkpoint)}
-    return content | {"format": FORMAT, "classes": list(checkpoint.classes)}
+    return content | {"format": FORMAT, "classes": msgspec.to_builtins(list(checkpoint.classes.classes))}
 
 
 def load_training_state(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
@@ -87,6 +88,17 @@ def load_training_state(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     if "training_state" not in content:
         raise CheckpointError(f"{path}: expected the state of a run (last.pt), found a checkpoint without it")
     return checkpoint_from(content, path), content["training_state"]
+
+
+def classes_of(content: dict[str, Any], path: Path) -> ClassSet:
+    """Return the classes of a checkpoint's content; before 0.2.0 it had HAM10000's codes alone."""
+    found = content.get("classes", [])
+    if list(found) == list(ham10000().codes):
+        return ham10000()
+    try:
+        return ClassSet(tuple(msgspec.convert(found, list[LesionClass])))
+    except ValueError as error:  # msgspec's ValidationError too
+        raise CheckpointError(f"{path}: expected classes with codes and names: {error}") from None
 
 
 def load_tensors(path: Path, expected: str) -> Any:
@@ -107,7 +119,9 @@ def build_checkpoint_model(checkpoint: Checkpoint) -> LesionModel:
     """The checkpoint's model with its weights, in evaluation mode."""
     spec = checkpoint.metadata_spec
     dropout = checkpoint.config.get("dropout", 0.0)
-    model = build_model(checkpoint.architecture, dropout=dropout, metadata_size=metadata_size(spec))
+    model = build_model(
+        checkpoint.architecture, classes=len(checkpoint.classes), dropout=dropout, metadata_size=metadata_size(spec)
+    )
     try:
         model.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:
@@ -129,9 +143,7 @@ def checkpoint_from(content: dict[str, Any], path: Path) -> Checkpoint:
     for key in content:
         if key not in names | {"format", "training_state"}:
             raise CheckpointError(f"{path}: unknown key {key!r}")
-    classes = tuple(content.get("classes", ()))
-    if classes != CLASS_CODES:
-        raise CheckpointError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(classes) or 'none'}")
+    classes = classes_of(content, path)
     if content.get("architecture") not in ARCHITECTURES:
         found = content.get("architecture")
         raise CheckpointError(f"{path}: expected architecture {', '.join(ARCHITECTURES)}, found {found!r}")

@@ -10,11 +10,14 @@ from typing import Any
 import torchvision
 from torch import Tensor
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import CheckpointError
 from train.model.architectures import ARCHITECTURES, LesionModel
 from train.model.bundle_weights import WEIGHTS_SUFFIX, load_network
-from train.model.checkpoint import load_tensors
+from train.model.checkpoint import classes_of, load_tensors
+
+_OF_CLASSES = ("head.classifier.", "head.metadata_evidence.2.")
+"""Tensors with a row for each class."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,18 @@ class InitialisationReport:
         return text
 
 
-def initialise(model: LesionModel, source: str) -> InitialisationReport:
-    """Fill ``model`` from ``source``: "imagenet", "none", a file, a bundle. Raises :class:`CheckpointError`."""
+def initialise(model: LesionModel, source: str, classes: ClassSet) -> InitialisationReport:
+    """Fill ``model`` from ``source``: "imagenet", "none", a file, a bundle. Raises :class:`CheckpointError`.
+
+    Of a network of other classes than ``classes``, the head's last layer stays random.
+    """
     if source == "none":
         return InitialisationReport("none", (), tuple(model.state_dict()), ())
-    weights = _download_imagenet(model.architecture) if source == "imagenet" else _read_weights(Path(source), model)
-    return _fill(model, _our_names(weights, model.architecture), source)
+    if source == "imagenet":
+        weights = _our_names(_download_imagenet(model.architecture), model.architecture)
+    else:
+        weights = _read_weights(Path(source), model.architecture, classes)
+    return _fill(model, weights, source)
 
 
 def _download_imagenet(architecture: str) -> dict[str, Tensor]:
@@ -60,28 +69,33 @@ def _download_imagenet(architecture: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _read_weights(path: Path, model: LesionModel) -> dict[str, Tensor]:
+def _read_weights(path: Path, architecture: str, classes: ClassSet) -> dict[str, Tensor]:
     if path.is_dir() or path.suffix == WEIGHTS_SUFFIX:
         checkpoint = load_network(path)
-        _check_origin(vars(checkpoint), path, model.architecture)
-        return checkpoint.state_dict
-    content = load_tensors(path, "a file of weights")
+        _check_origin(vars(checkpoint), path, architecture)
+        others = checkpoint.classes.codes != classes.codes
+        return _without_classes(checkpoint.state_dict) if others else checkpoint.state_dict
+    content, others = load_tensors(path, "a file of weights"), False
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        _check_origin(content, path, model.architecture)
+        _check_origin(content, path, architecture)
+        others = "classes" in content and classes_of(content, path).codes != classes.codes
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path}: expected a state dict, a mapping of names to tensors")
-    return content
+    weights = _our_names(content, architecture)
+    return _without_classes(weights) if others else weights
+
+
+def _without_classes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what has a row for each class: between as many other classes it would fit by chance."""
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(_OF_CLASSES)}
 
 
 def _check_origin(content: dict[str, Any], path: Path, architecture: str) -> None:
-    """Refuse a checkpoint that says it is of another network or class list: some of its tensors might fit by chance."""
+    """Refuse a checkpoint that says it is of another network: some of its tensors might fit by chance."""
     found = content.get("architecture", architecture)
     if found != architecture:
         raise CheckpointError(f"{path}: expected a checkpoint of {architecture}, found one of {found}")
-    classes = tuple(content.get("classes", CLASS_CODES))
-    if classes != CLASS_CODES:
-        raise CheckpointError(f"{path}: expected classes {' '.join(CLASS_CODES)}, found {' '.join(map(str, classes))}")
 
 
 def _our_names(weights: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:

@@ -6,12 +6,12 @@ import csv
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import DataError
 from train.evaluation.data import EvaluationData
 from train.evaluation.subject import Subject
@@ -58,13 +58,15 @@ def write_report_folder(
 def _write_tables(
     folder: Path, data: EvaluationData, metrics: dict[str, Any], probabilities: NDArray[np.float64]
 ) -> None:
-    matrix = confusion_matrix(data.truth, probabilities.argmax(axis=1))
+    codes = data.classes.codes
+    matrix = confusion_matrix(data.truth, probabilities.argmax(axis=1), len(codes))
     (folder / "report.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    write_class_table(folder / "per_class.csv", data.truth, probabilities)
-    write_confusion_matrix(folder / "confusion_matrix.csv", matrix)
+    write_class_table(folder / "per_class.csv", data.truth, probabilities, codes)
+    write_confusion_matrix(folder / "confusion_matrix.csv", matrix, codes)
     write_predictions(folder / "predictions.csv", data, probabilities)
-    write_submission(folder / "isic_submission.csv", [record.image_id for record in data.records], probabilities)
-    (folder / "confusion_matrix.png").write_bytes(plot_confusion_matrix(matrix, "png"))
+    image_ids = [record.image_id for record in data.records]
+    write_submission(folder / "isic_submission.csv", image_ids, probabilities, data.classes)
+    (folder / "confusion_matrix.png").write_bytes(plot_confusion_matrix(matrix, codes, "png"))
 
 
 def check_output(output: Path) -> None:
@@ -75,30 +77,33 @@ def check_output(output: Path) -> None:
         raise DataError(f"{output}: expected a new folder or an older report, found other files")
 
 
-def write_class_table(path: Path, truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
+def write_class_table(
+    path: Path, truth: NDArray[np.int64], probabilities: NDArray[np.float64], codes: Sequence[str]
+) -> None:
     """Write one row per class: support, precision, sensitivity (recall), F1, specificity, AUC, average precision."""
     names = ("support", "precision", "sensitivity", "f1", "specificity", "auc", "average_precision")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("class", *names))
-        for one in class_metrics(truth, probabilities):
+        for one in class_metrics(truth, probabilities, codes):
             writer.writerow((one.code, *(getattr(one, name) for name in names)))
 
 
-def write_confusion_matrix(path: Path, matrix: NDArray[np.int64]) -> None:
+def write_confusion_matrix(path: Path, matrix: NDArray[np.int64], codes: Sequence[str]) -> None:
     """Write the counts with a header: rows are the truth, columns the predictions."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("truth", *CLASS_CODES))
-        for code, row in zip(CLASS_CODES, matrix.tolist(), strict=True):
+        writer.writerow(("truth", *codes))
+        for code, row in zip(codes, matrix.tolist(), strict=True):
             writer.writerow((code, *row))
 
 
 def write_predictions(path: Path, data: EvaluationData, probabilities: NDArray[np.float64]) -> None:
     """Write one row per image: id, lesion, truth, predicted label, and the probability of every class."""
+    codes = data.classes.codes
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("image", "lesion", "truth", "label", *CLASS_CODES))
+        writer.writerow(("image", "lesion", "truth", "label", *codes))
         for record, row in zip(data.records, probabilities, strict=True):
-            label = CLASS_CODES[int(row.argmax())]
-            writer.writerow((record.image_id, record.lesion_id, CLASS_CODES[record.label], label, *row.tolist()))
+            label = codes[int(row.argmax())]
+            writer.writerow((record.image_id, record.lesion_id, codes[record.label], label, *row.tolist()))

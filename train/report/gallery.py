@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.imaging.overlay import render_side_by_side
 from train.evaluation.data import EvaluationData
 from train.evaluation.subject import Subject
@@ -48,7 +47,7 @@ def choose_cases(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     mistakes = [int(index) for index in order if predicted[index] != truth[index]]
-    by_class = [[int(i) for i in order if predicted[i] == truth[i] == label] for label in range(len(CLASS_CODES))]
+    by_class = [[int(i) for i in order if predicted[i] == truth[i] == label] for label in range(probabilities.shape[1])]
     ranked = sorted(
         (rank, label, index) for label, members in enumerate(by_class) for rank, index in enumerate(members)
     )
@@ -67,8 +66,8 @@ def make_cases(
         cases.append(
             Case(
                 image_id=record.image_id,
-                truth=CLASS_CODES[record.label],
-                label=CLASS_CODES[label],
+                truth=data.classes.codes[record.label],
+                label=data.classes.codes[label],
                 confidence=float(probabilities[index, label]),
                 truth_probability=float(probabilities[index, record.label]),
                 side_by_side=render_side_by_side(image_hwc, class_activation_map),

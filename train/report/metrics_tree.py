@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from edge_runtime.bundle.classes import CLASS_CODES, CLASSES
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.version import __version__
 from train.evaluation.data import EvaluationData
 from train.evaluation.subject import SubjectFacts
@@ -21,7 +21,6 @@ from train.metrics.classification import (
     class_metrics,
     confusion_matrix,
     malignancy_score,
-    malignant_indices,
     sensitivity_at_specificity,
     summary_metrics,
 )
@@ -48,8 +47,8 @@ def build_metrics(
     """
     truth, probabilities = data.truth, apply_temperature(logits)
     lesions = [record.lesion_id for record in data.records]
-    intervals = bootstrap_intervals(truth, probabilities, lesions, replicates=replicates)
-    subgroups = subgroup_table(data.records, truth, probabilities, replicates=min(300, replicates))
+    intervals = bootstrap_intervals(truth, probabilities, lesions, data.classes, replicates=replicates)
+    subgroups = subgroup_table(data.records, truth, probabilities, data.classes, replicates=min(300, replicates))
     tree = {
         "report_version": REPORT_VERSION,
         "code_version": __version__,
@@ -62,10 +61,10 @@ def build_metrics(
             "replicates": replicates,
         },
         "summary": {name: intervals[name] for name in SUMMARY},
-        "classes": _classes(truth, probabilities, intervals),
-        "confusion_matrix": confusion_matrix(truth, probabilities.argmax(axis=1)).tolist(),
+        "classes": _classes(truth, probabilities, data.classes, intervals),
+        "confusion_matrix": confusion_matrix(truth, probabilities.argmax(axis=1), len(data.classes)).tolist(),
         "calibration": _calibration(truth, logits, facts.temperature, intervals),
-        "malignancy": _malignancy(truth, probabilities, intervals),
+        "malignancy": _malignancy(truth, probabilities, data.classes, intervals),
         "selective": _selective(truth, probabilities, facts),
         "subgroups": {"small_group": SMALL_GROUP, "rows": subgroups},
         "views": 1,
@@ -113,15 +112,16 @@ def _data(data: EvaluationData) -> dict[str, Any]:
         "images": len(data.records),
         "lesions": len({record.lesion_id for record in data.records}),
         "unreadable": list(data.left_out),
-        "counts": {code: counts[index] for index, code in enumerate(CLASS_CODES)},
+        "counts": {code: counts[index] for index, code in enumerate(data.classes.codes)},
     }
 
 
 def _classes(
-    truth: NDArray[np.int64], probabilities: NDArray[np.float64], intervals: dict[str, Interval]
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], classes: ClassSet, intervals: dict[str, Interval]
 ) -> list[dict[str, Any]]:
     rows = []
-    for index, (lesion_class, metrics) in enumerate(zip(CLASSES, class_metrics(truth, probabilities), strict=True)):
+    of_class = class_metrics(truth, probabilities, classes.codes)
+    for index, (lesion_class, metrics) in enumerate(zip(classes.classes, of_class, strict=True)):
         row: dict[str, Any] = {
             "code": lesion_class.code,
             "name": lesion_class.name,
@@ -165,9 +165,10 @@ def _calibration(
 
 
 def _malignancy(
-    truth: NDArray[np.int64], probabilities: NDArray[np.float64], intervals: dict[str, Interval]
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], classes: ClassSet, intervals: dict[str, Interval]
 ) -> dict[str, Any]:
-    positive, scores = np.isin(truth, malignant_indices()), malignancy_score(probabilities)
+    malignant = classes.malignant_indices
+    positive, scores = np.isin(truth, malignant), malignancy_score(probabilities, malignant)
     points = []
     for specificity in FIXED_SPECIFICITIES:
         _, threshold = sensitivity_at_specificity(positive, scores, specificity)

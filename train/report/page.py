@@ -22,7 +22,9 @@ from train.report.plots import (
 def render_page(report: dict[str, Any], correct: list[Case], wrong: list[Case]) -> str:
     """Return the page. ``report`` is the tree of ``report.json``."""
     plots = {
-        "confusion": plot_confusion_matrix(np.array(report["confusion_matrix"])),
+        "confusion": plot_confusion_matrix(
+            np.array(report["confusion_matrix"]), [row["code"] for row in report["classes"]]
+        ),
         "curves": plot_curves(report),
         "reliability": plot_reliability(report["calibration"]),
         "selective": plot_selective(report["selective"]),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from edge_runtime.bundle.classes import CLASS_CODES
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#444444", "#56b4e9")
-"""One colour per class, distinguishable with colour-blindness (Okabe and Ito)."""
+"""Colours of the classes in turn, distinguishable with colour-blindness (Okabe and Ito)."""
+
+_LINES = ("-", "-.", ":")
+"""Each round of the colours has its own line."""
 
 
 def encode_figure(figure: Figure, image_format: str) -> bytes:
@@ -29,11 +31,12 @@ def encode_figure(figure: Figure, image_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def plot_confusion_matrix(matrix: NDArray[np.int64], image_format: str = "svg") -> bytes:
+def plot_confusion_matrix(matrix: NDArray[np.int64], codes: Sequence[str], image_format: str = "svg") -> bytes:
     """Draw the counts, shaded by the share of each row (truth), as a file's bytes."""
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-    figure = Figure(figsize=(4.8, 4.4))
+    side = max(4.4, 0.63 * len(codes))
+    figure = Figure(figsize=(side + 0.4, side))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(matrix)):
@@ -41,8 +44,8 @@ def plot_confusion_matrix(matrix: NDArray[np.int64], image_format: str = "svg") 
             colour = "white" if shares[row, column] > 0.55 else "black"
             text = f"{matrix[row, column]}\n{shares[row, column]:.0%}" if matrix[row, column] else "·"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(CLASS_CODES)), CLASS_CODES)
-    axes.set_yticks(range(len(CLASS_CODES)), CLASS_CODES)
+    axes.set_xticks(range(len(codes)), codes, rotation=45 if max(map(len, codes)) > 6 else 0)
+    axes.set_yticks(range(len(codes)), codes)
     axes.set(xlabel="prediction", ylabel="truth")
     axes.spines[:].set_visible(False)
     return encode_figure(figure, image_format)
@@ -53,14 +56,16 @@ def plot_curves(metrics: dict[str, Any], image_format: str = "svg") -> bytes:
     figure = Figure(figsize=(10.5, 4.6))
     roc, precision_recall = figure.subplots(1, 2)
     rows = [(row["code"], row["curves"], row["auc"], row["average_precision"]) for row in metrics["classes"]]
-    for (code, curves, auc, average_precision), colour in zip(rows, COLOURS, strict=True):
+    for index, (code, curves, auc, average_precision) in enumerate(rows):
         if curves is None:
             continue
+        line: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "lw": 1.4}
+        line["ls"] = _LINES[index // len(COLOURS) % len(_LINES)]
         label = f"{code} {auc['value']:.3f}"
-        roc.plot(curves["roc"]["false_positive_rate"], curves["roc"]["sensitivity"], color=colour, label=label, lw=1.4)
+        roc.plot(curves["roc"]["false_positive_rate"], curves["roc"]["sensitivity"], label=label, **line)
         points = curves["precision_recall"]
         label = f"{code} {average_precision['value']:.3f}"
-        precision_recall.plot(points["recall"], points["precision"], color=colour, label=label, lw=1.4)
+        precision_recall.plot(points["recall"], points["precision"], label=label, **line)
     malignancy = metrics["malignancy"]
     if malignancy["curves"] is not None:
         points, label = malignancy["curves"]["roc"], f"malignant {malignancy['auc']['value']:.3f}"

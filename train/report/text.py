@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sklearn.metrics import classification_report
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet
 from train.metrics.classification import summary_metrics
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def describe_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> str:
+def describe_metrics(truth: NDArray[np.int64], probabilities: NDArray[np.float64], classes: ClassSet) -> str:
     """Return the classification report and the summary metrics of ``truth`` (N,) and ``probabilities`` (N, C)."""
     table = classification_report(
         truth,
         probabilities.argmax(axis=1),
-        labels=range(len(CLASS_CODES)),
-        target_names=CLASS_CODES,
+        labels=range(len(classes)),
+        target_names=classes.codes,
         digits=3,
         zero_division=0,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.cli.main import main
 from edge_runtime.engines import installed_engines
 from edge_runtime.imaging.formats import refusal_of
@@ -38,7 +38,7 @@ def test_json_lines(image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> No
     }
     assert [Path(line["image"]).name for line in lines[1:]] == [f"lesion-{number}.jpg" for number in range(6)]
     prediction = lines[1]
-    assert list(prediction["probabilities"]) == list(CLASS_CODES)
+    assert list(prediction["probabilities"]) == list(ham10000().codes)
     assert prediction["engine"] == ENGINE
     assert prediction["precision"] == "int8"
     assert {"decode", "features", "head"} <= set(prediction["timing_ms"])

@@ -21,7 +21,7 @@ from PIL import Image
 
 import edge_runtime.classifier
 from edge_runtime.bench.scripts import LAUNCHER
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.cli.main import main
 from edge_runtime.cli.parser import COMMANDS
 from edge_runtime.engines import installed_engines
@@ -53,8 +53,8 @@ def test_csv(folder: Path, flags: list[str], capsys: pytest.CaptureFixture[str])
     assert main(["predict", str(folder), *flags, "--format", "csv"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == 7
-    assert sum(float(rows[0][code]) for code in CLASS_CODES) == pytest.approx(1)
-    assert float(rows[0]["confidence"]) == max(float(rows[0][code]) for code in CLASS_CODES)
+    assert sum(float(rows[0][code]) for code in ham10000().codes) == pytest.approx(1)
+    assert float(rows[0]["confidence"]) == max(float(rows[0][code]) for code in ham10000().codes)
     assert rows[0]["verdict"] == "diagnosis"
     assert "found something else" in rows[6]["error"]
 

@@ -73,7 +73,7 @@ def converted(
 def resnet() -> dict[Role, RoleGraph]:
     """The roles of a ResNet, as onnx2tf takes them but for the image."""
     torch.manual_seed(0)
-    return split_model(build_model("shallow_resnet").eval(), "NCHW", size=SIZE, explicit_padding=True)
+    return split_model(build_model("shallow_resnet", classes=7).eval(), "NCHW", size=SIZE, explicit_padding=True)
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def way_in(model: ModelProto) -> list[str]:
 @pytest.mark.parametrize("architecture", sorted(set(SHALLOW.values())))
 def test_the_first_convolution_reads_the_bytes_of_the_image(architecture: str) -> None:
     torch.manual_seed(0)
-    graphs = make_graphs(build_model(architecture).eval(), 64)
+    graphs = make_graphs(build_model(architecture, classes=7).eval(), 64)
     assert way_in(graphs.fp32) == ["Cast", "Sub", "Transpose", "Conv"]
     assert way_in(graphs.int8) == ["Transpose", "DequantizeLinear", "Conv"]
     node = next(node for node in graphs.int8.graph.node if node.input[0] == "image_nhwc" and node.op_type != "Shape")
@@ -132,7 +132,7 @@ def test_onnxruntime_spends_its_time_in_convolutions() -> None:
     """Max-pooling and normalisation once took a third of a ResNet18's time: pooling of bytes in NCHW is slow, and so is
     a first convolution in float. Shares of the profile are compared, which other load on the machine leaves alone."""
     torch.manual_seed(0)
-    graphs = make_graphs(build_model("resnet18").eval(), 224)
+    graphs = make_graphs(build_model("resnet18", classes=7).eval(), 224)
     shares = operator_shares(graphs.int8.SerializeToString(), graphs.images[:1], threads=1, runs=15)
     assert shares.keys() <= INTEGER_WORK, "nothing is computed in float"
     assert {name: share for name, share in shares.items() if share > 0.05}.keys() == {"QLinearConv"}, shares

@@ -15,7 +15,7 @@ from ai_edge_litert.schema_py_generated import Model
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.bundle.manifest import Role
 from export.formats import onnx_graphs, onnx_writer, tflite_writer
 from export.formats.tflite_composition import compose_model
@@ -27,7 +27,7 @@ from train.model.checkpoint import build_checkpoint_model, load_checkpoint
 
 pytestmark = pytest.mark.slow
 ROLES: tuple[Role, ...] = ("features", "head")
-PROPERTIES = {"classes": json.dumps(list(CLASS_CODES)), "input": "uint8 RGB NHWC"}
+PROPERTIES = {"classes": json.dumps(list(ham10000().codes)), "input": "uint8 RGB NHWC"}
 
 
 def graphs(checkpoint: Path, layout: Layout) -> dict[Role, RoleGraph]:
@@ -50,7 +50,9 @@ def tflite_file(mobilenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     roles = graphs(mobilenet_checkpoint, "NHWC")
     features, head = (tflite_writer.convert_tflite(roles[role]) for role in ROLES)
     path = tmp_path_factory.mktemp("files") / "model.fp32.tflite"
-    path.write_bytes(with_metadata(compose_model(features, head), roles["model"], "small", "for a test", "none"))
+    path.write_bytes(
+        with_metadata(compose_model(features, head), roles["model"], ham10000().codes, "small", "for a test", "none")
+    )
     return path
 
 
@@ -92,7 +94,7 @@ def test_tflite_metadata_by_the_schema(tflite_file: Path) -> None:
     (labels,) = tables(probabilities, 6)
     assert text(labels, 0) == "labels.txt"
     with zipfile.ZipFile(tflite_file) as archive:
-        assert archive.read(text(labels, 0)).decode().split() == list(CLASS_CODES)
+        assert archive.read(text(labels, 0)).decode().split() == list(ham10000().codes)
 
 
 def text(table: Table, field: int) -> str:

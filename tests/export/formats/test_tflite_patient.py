@@ -24,7 +24,7 @@ def predict(graph: bytes, image_hwc: np.ndarray, patient: np.ndarray) -> np.ndar
 
 def test_int8_takes_a_patient_as_float_does() -> None:
     torch.manual_seed(0)
-    model = build_model("shallow_resnet", metadata_size=5).eval()
+    model = build_model("shallow_resnet", classes=7, metadata_size=5).eval()
     torch.nn.init.normal_(model.head.metadata_evidence[2].weight, std=1.0)
     graphs = split_model(model, "NHWC", size=64, metadata_size=5)
     backbone = convert_tflite(graphs["features"])

@@ -49,7 +49,7 @@ def test_outputs_stay_and_channels_become_alike() -> None:
 def test_pairs_are_those_with_a_relu_alone_in_between() -> None:
     model = TwoConvolutions().eval()
     assert len(neighbours(fold_for_inference(model.features, explicit_padding=False))) == 2
-    resnet = fold_for_inference(build_model("resnet18").eval().features, explicit_padding=False)
+    resnet = fold_for_inference(build_model("resnet18", classes=7).eval().features, explicit_padding=False)
     assert len(neighbours(resnet)) == 8, "the first of each of the eight blocks; sums are read twice"
-    efficientnet = fold_for_inference(build_model("efficientnet_b0").eval().features, explicit_padding=False)
+    efficientnet = fold_for_inference(build_model("efficientnet_b0", classes=7).eval().features, explicit_padding=False)
     assert neighbours(efficientnet) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from export.int8.fine_tuning import RoundedActivation, RoundedWeight, _with_rounding, fine_tune
 from export.roles.folding import convolutions, fold_for_inference
 from train.model.architectures import normalise
@@ -24,7 +24,7 @@ class SmallModel(nn.Module):
         for inputs, outputs in ((3, 8), (8, 8), (8, 16)):
             layers += [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, len(CLASS_CODES)))
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, len(ham10000().codes)))
 
 
 @pytest.fixture

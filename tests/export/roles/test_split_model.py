@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from export.roles.explain import ExplainLinearGraph, explain_module
 from export.roles.feature_map import Layout
 from export.roles.folding import fold_for_inference
@@ -22,7 +22,7 @@ class HiddenHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, 16), nn.Hardswish(), nn.Linear(16, len(CLASS_CODES)))
+        self.layers = nn.Sequential(nn.Linear(channels, 16), nn.Hardswish(), nn.Linear(16, len(ham10000().codes)))
 
     def forward(self, feature_map: torch.Tensor, metadata: None = None) -> torch.Tensor:
         return self.layers(feature_map.mean((2, 3)))
@@ -33,7 +33,7 @@ class PooledHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layer = nn.Linear(channels, len(CLASS_CODES))
+        self.layer = nn.Linear(channels, len(ham10000().codes))
 
     def forward(self, feature_map: torch.Tensor, metadata: None = None) -> torch.Tensor:
         return self.layer(feature_map.mean((2, 3)))
@@ -55,7 +55,7 @@ def test_explain_is_grad_cam_of_any_head(head_class: type[nn.Module], layout: st
     module = explain_module(head, in_layout, layout, None)  # type: ignore[arg-type]
     assert isinstance(module, ExplainLinearGraph) == (head_class is PooledHead)
     for label in (0, 4):
-        one_hot = torch.eye(len(CLASS_CODES))[label : label + 1]
+        one_hot = torch.eye(len(ham10000().codes))[label : label + 1]
         expected = reference_grad_cam(head, feature_map, label)
         found = module(in_layout, one_hot)["class_activation_map"][0]
         torch.testing.assert_close(found.detach(), expected, atol=1e-6, rtol=1e-5)
@@ -64,12 +64,12 @@ def test_explain_is_grad_cam_of_any_head(head_class: type[nn.Module], layout: st
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(SHALLOW.values())))
 def test_roles_of_every_architecture_predict_as_the_model(architecture: str) -> None:
     torch.manual_seed(0)
-    model = build_model(architecture).eval()
+    model = build_model(architecture, classes=7).eval()
     image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
         expected = torch.softmax(model(normalise(image)) / 2.0, dim=1)
         nchw = model.features(normalise(image))
-    one_hot = torch.eye(len(CLASS_CODES))[:1]
+    one_hot = torch.eye(len(ham10000().codes))[:1]
     expected_map = reference_grad_cam(model.head, nchw, 0)
     layouts: tuple[Layout, ...] = ("NCHW", "NHWC")
     for layout in layouts:
@@ -86,7 +86,7 @@ def test_roles_of_every_architecture_predict_as_the_model(architecture: str) -> 
 
 def test_metadata_reaches_head_and_explain() -> None:
     torch.manual_seed(0)
-    model = build_model("shallow_mobilenet", metadata_size=5).eval()
+    model = build_model("shallow_mobilenet", classes=7, metadata_size=5).eval()
     graphs = split_model(model, "NCHW", size=64, metadata_size=5)
     assert list(graphs["head"].inputs) == ["feature_map", "metadata"]
     assert list(graphs["explain"].inputs) == ["feature_map", "class_weights", "metadata"]

@@ -145,7 +145,7 @@ def mixing(**options: float) -> TrainingConfiguration:
 
 
 def test_mixup_mixes_images_and_targets_alike() -> None:
-    targets = soft_targets(torch.arange(7), 0.0)
+    targets = soft_targets(torch.arange(7), 0.0, 7)
     images = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 4, 4)[:, :3]
     mixed, mixed_targets = mix_batch(images, targets, mixing(mixup=1.0), seeded())
     assert torch.allclose(mixed_targets.sum(dim=1), torch.ones(7))
@@ -154,7 +154,7 @@ def test_mixup_mixes_images_and_targets_alike() -> None:
 
 
 def test_cutmix_shares_by_area() -> None:
-    targets = soft_targets(torch.arange(7), 0.0)
+    targets = soft_targets(torch.arange(7), 0.0, 7)
     images = torch.eye(7).view(7, 7, 1, 1).expand(7, 7, 20, 20)[:, :3]
     for seed in range(5):
         mixed, mixed_targets = mix_batch(images, targets, mixing(cutmix=1.0), seeded(seed))
@@ -162,7 +162,7 @@ def test_cutmix_shares_by_area() -> None:
 
 
 def test_no_mixing_when_off(batch: torch.Tensor) -> None:
-    targets = soft_targets(torch.arange(7), 0.0)
+    targets = soft_targets(torch.arange(7), 0.0, 7)
     assert mix_batch(batch[:7], targets, mixing(), seeded())[1] is targets
 
 

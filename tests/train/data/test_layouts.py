@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import DataError
 from train.data.folder import load_records, read_data_folder
 from train.demo.marker import is_demo
@@ -51,7 +51,7 @@ def test_both_parts_merged_and_kaggles_lower_case_copy(tmp_path: Path) -> None:
     shutil.copytree(folder / "HAM10000_images_part_1", folder / "ham10000_images_part_1")
     (folder / "HAM10000_images_part_1" / "B.jpg").rename(folder / "HAM10000_images_part_1" / "B.JPG")
     records = load_records(folder)
-    assert [(one.image_id, CLASS_CODES[one.label]) for one in records] == [("A", "nv"), ("B", "mel")]
+    assert [(one.image_id, ham10000().codes[one.label]) for one in records] == [("A", "nv"), ("B", "mel")]
 
 
 def test_missing_images_are_reported(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_isic2018_keeps_the_official_parts(tmp_path: Path) -> None:
     assert found.layout == "ISIC challenge"
     assert [one.subset for one in found.records] == ["train", "train", "validation", "test"]
     assert [one.lesion_id for one in found.records] == ["HAM_1", "HAM_1", "ISIC_C", "ISIC_D"]
-    assert {CLASS_CODES[one.label] for one in found.records} == {"akiec"}
+    assert {ham10000().codes[one.label] for one in found.records} == {"akiec"}
 
 
 def test_isic2018_columns_go_by_name(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_isic2018_columns_go_by_name(tmp_path: Path) -> None:
     truth = "image,VASC,DF,BKL,AKIEC,BCC,NV,MEL\nISIC_A,0,0,0,0,0,0,1\n"
     (tmp_path / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
     (record,) = load_records(tmp_path)
-    assert CLASS_CODES[record.label] == "mel"
+    assert ham10000().codes[record.label] == "mel"
     assert record.subset is None, "with the training set alone the split is ours"
 
 
@@ -102,7 +102,7 @@ def test_folder_per_class(tmp_path: Path) -> None:
     draw(tmp_path / "NV" / "1.png")
     draw(tmp_path / "Basal cell carcinoma" / "x.jpeg")
     records = load_records(tmp_path)
-    assert [(one.image_id, CLASS_CODES[one.label]) for one in records] == [
+    assert [(one.image_id, ham10000().codes[one.label]) for one in records] == [
         ("NV__1", "nv"),
         ("mel__1", "mel"),
         ("x", "bcc"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import DataError, run_command_line
 from tests.conftest import REPOSITORY
 from train.data.folder import load_records, read_data_folder
@@ -204,8 +204,8 @@ def test_the_isic_archive(tmp_path: Path) -> None:
     for row in rows:
         draw(tmp_path / f"{row.split(',')[0]}.jpg")
     found = read_data_folder(tmp_path)
-    labels = {record.image_id.removeprefix("ISIC_"): CLASS_CODES[record.label] for record in found.records}
-    assert labels == {code: code for code in CLASS_CODES} | {"bowen": "akiec"}
+    labels = {record.image_id.removeprefix("ISIC_"): ham10000().codes[record.label] for record in found.records}
+    assert labels == {code: code for code in ham10000().codes} | {"bowen": "akiec"}
     first = found.records[0]
     assert (first.age, first.sex, first.site, first.dx_type) == (45.0, "female", "anterior torso", "histopathology")
     assert found.licences == ("CC-BY-NC",)
@@ -229,7 +229,7 @@ def test_the_isic_archives_older_column_and_lesions(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         draw(tmp_path / f"ISIC_{number}.jpg")
     records = load_records(tmp_path)
-    assert [(CLASS_CODES[one.label], one.lesion_id) for one in records] == [("nv", "IL_1"), ("bkl", "IL_1")]
+    assert [(ham10000().codes[one.label], one.lesion_id) for one in records] == [("nv", "IL_1"), ("bkl", "IL_1")]
     (tmp_path / "metadata.csv").write_text(header + "ISIC_1,melanoma,IL_1\n")
     with pytest.raises(DataError, match="image 'ISIC_1' has another diagnosis than before, 'nevus'"):
         load_records(tmp_path)
@@ -247,7 +247,7 @@ def test_isic2019_with_its_two_further_columns(tmp_path: Path) -> None:
     )
     (tmp_path / "ISIC_2019_Training_Metadata.csv").write_text(metadata)
     found = read_data_folder(tmp_path)
-    assert [CLASS_CODES[one.label] for one in found.records] == ["mel", "nv", "bcc", "akiec", "bkl", "df", "vasc"]
+    assert [ham10000().codes[one.label] for one in found.records] == ["mel", "nv", "bcc", "akiec", "bkl", "df", "vasc"]
     first, second = found.records[:2]
     assert (first.lesion_id, first.age, first.sex, first.site) == ("BCN_1", 55.0, "female", "anterior torso")
     assert (second.lesion_id, second.age) == ("ISIC_1", None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import DataError
 from train.data.folder import load_records
 from train.data.records import LesionRecord
@@ -142,5 +142,5 @@ def test_real_data_splits_in_proportion(real_data: Path) -> None:
     table = (real_data / "HAM10000_metadata.csv").read_text(encoding="utf-8")
     images = len(table.splitlines()) - 1
     assert sum(subsets.values()) == images
-    assert abs(subsets["test"] - 0.15 * images) < len(CLASS_CODES)
-    assert abs(subsets["validation"] - 0.15 * images) < len(CLASS_CODES)
+    assert abs(subsets["test"] - 0.15 * images) < len(ham10000().codes)
+    assert abs(subsets["validation"] - 0.15 * images) < len(ham10000().codes)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime.bundle.classes import CLASS_CODES
 from edge_runtime.errors import DataError
 from train.demo import dataset as phantoms
 from train.demo.lesions import draw_lesion
@@ -35,7 +34,7 @@ def test_layout_is_that_of_ham10000(demo):
     files = {path.stem: path for path in demo.glob("HAM10000_images_part_[12]/*.jpg")}
     assert sorted(files) == sorted(row["image_id"] for row in table)
     assert {path.parent.name for path in files.values()} == {"HAM10000_images_part_1", "HAM10000_images_part_2"}
-    assert {row["dx"] for row in table} == set(CLASS_CODES)
+    assert {row["dx"] for row in table} == set(phantoms.CLASS_SHARES)
     with Image.open(files["ISIC_0000001"]) as image:
         assert (image.format, image.size, image.mode) == ("JPEG", (600, 450), "RGB")
         assert image.info["comment"] == phantoms.JPEG_COMMENT
@@ -96,7 +95,7 @@ def test_too_few_lesions_are_refused(tmp_path):
         phantoms.write_demo_dataset(tmp_path / "demo", 6)
 
 
-@pytest.mark.parametrize("code", CLASS_CODES)
+@pytest.mark.parametrize("code", phantoms.CLASS_SHARES)
 def test_every_lesion_stays_on_its_canvas(code):
     maps = draw_lesion(code, np.random.default_rng(2))
     stacked = np.stack([maps.melanin, maps.blood, maps.white, maps.blue])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.bundle.classes import CLASS_CODES
-from train.evaluation.submission import ISIC_COLUMNS, write_ground_truth, write_submission
+from edge_runtime.bundle.classes import ham10000, read_class_set, shipped_class_sets
+from train.evaluation.submission import ISIC_2018_COLUMNS, write_ground_truth, write_submission
 from train.metrics.classification import class_metrics, summary_metrics
 from train.metrics.temperature import apply_temperature
 
@@ -27,8 +27,8 @@ def score(predictions, tmp_path_factory):
     truth, probabilities, image_ids = predictions
     folder = tmp_path_factory.mktemp("challenge")
     return scoring.ClassificationScore.from_file(
-        write_ground_truth(folder / "truth.csv", image_ids, truth),
-        write_submission(folder / "submission.csv", image_ids, probabilities),
+        write_ground_truth(folder / "truth.csv", image_ids, truth, ham10000()),
+        write_submission(folder / "submission.csv", image_ids, probabilities, ham10000()),
         scoring.ClassificationMetric.BALANCED_ACCURACY,
     )
 
@@ -43,7 +43,7 @@ def test_the_official_score_is_our_balanced_accuracy(predictions, score):
 
 def test_the_official_areas_are_ours(predictions, score):
     truth, probabilities, _ = predictions
-    for one in class_metrics(truth, probabilities):
+    for one in class_metrics(truth, probabilities, ham10000().codes):
         row = score.per_category.loc[one.code.upper()]
         assert row["auc"] == pytest.approx(one.auc, abs=1e-9)
         assert row["ap"] == pytest.approx(one.average_precision, abs=1e-9)
@@ -51,9 +51,20 @@ def test_the_official_areas_are_ours(predictions, score):
 
 def test_columns_are_those_of_the_challenge_in_its_order(predictions, tmp_path):
     _, probabilities, image_ids = predictions
-    lines = write_submission(tmp_path / "s.csv", image_ids, probabilities).read_text().splitlines()
+    lines = write_submission(tmp_path / "s.csv", image_ids, probabilities, ham10000()).read_text().splitlines()
     assert lines[0] == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
     first = lines[1].split(",")
     assert first[0] == image_ids[0]
-    for column, value in zip(ISIC_COLUMNS, first[1:], strict=True):
-        assert float(value) == probabilities[0, CLASS_CODES.index(column.lower())]
+    for column, value in zip(ISIC_2018_COLUMNS, first[1:], strict=True):
+        assert float(value) == probabilities[0, ham10000().codes.index(column.lower())]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"), [("isic2019", "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC"), ("binary-malignant", None)]
+)
+def test_other_classes_have_the_columns_of_their_own_challenge_or_no_file(name, header, tmp_path):
+    classes = read_class_set(shipped_class_sets()[name])
+    path = write_submission(tmp_path / "s.csv", ["a"], np.eye(len(classes))[:1], classes)
+    assert (path is None) == (header is None)
+    if path is not None:
+        assert path.read_text().splitlines()[0] == header

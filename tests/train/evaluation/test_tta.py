@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.engines import installed_engines
 from edge_runtime.imaging.views import apply_symmetry
 from edge_runtime.vocabulary import VIEW_COUNTS
@@ -16,7 +17,7 @@ from train.evaluation.subject import BundleSubject, SubjectFacts
 from train.evaluation.tta import AugmentedSubject
 from train.metrics.temperature import apply_temperature
 
-FACTS = SubjectFacts("made up", Path("nowhere"), 4, 1.0, False, "0" * 64, "none", "none")
+FACTS = SubjectFacts("made up", Path("nowhere"), 4, 1.0, False, "0" * 64, "none", "none", ham10000())
 
 
 class CornerSubject:

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def loss_of(smoothing: float = 0.0, **options: object) -> torch.Tensor:
     configuration = TrainingConfiguration(**options)  # type: ignore[arg-type]
-    return make_loss(configuration, LABELS, CPU)(LOGITS, soft_targets(TRUTH, smoothing))
+    return make_loss(configuration, LABELS, 7, CPU)(LOGITS, soft_targets(TRUTH, smoothing, 7))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -33,7 +33,7 @@ def test_cross_entropy_is_torchs(smoothing: float) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weighted_cross_entropy_is_torchs(smoothing: float) -> None:
-    weights = torch.tensor(class_weights(LABELS, 1.0), dtype=torch.float32)
+    weights = torch.tensor(class_weights(LABELS, 1.0, 7), dtype=torch.float32)
     expected = functional.cross_entropy(LOGITS, TRUTH, weights, reduction="none", label_smoothing=smoothing)
     result = loss_of(smoothing, loss="weighted-cross-entropy", class_weight_power=1.0)
     assert torch.allclose(result, expected, atol=1e-6)
@@ -58,13 +58,13 @@ def test_logit_adjustment_by_its_definition() -> None:
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_class_weights(power: float) -> None:
-    weights, counts = class_weights(LABELS, power), np.bincount(LABELS)
+    weights, counts = class_weights(LABELS, power, 7), np.bincount(LABELS)
     assert weights[LABELS].mean() == pytest.approx(1.0)
     assert weights[6] / weights[5] == pytest.approx((counts[5] / counts[6]) ** power)
 
 
 def test_absent_class_has_no_weight() -> None:
-    weights = class_weights(np.array([0, 0, 1]), 1.0)
+    weights = class_weights(np.array([0, 0, 1]), 1.0, 7)
     assert np.isfinite(weights).all()
     assert weights[2:].sum() == 0
 

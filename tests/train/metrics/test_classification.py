@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import DataError
 from train.metrics import classification as metrics
 
@@ -44,9 +44,9 @@ def test_class_metrics_agree_with_scikit_learn(predictions):
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         truth, predicted, labels=range(7), zero_division=np.nan
     )
-    for index, one in enumerate(metrics.class_metrics(truth, probabilities)):
+    for index, one in enumerate(metrics.class_metrics(truth, probabilities, ham10000().codes)):
         is_class = truth == index
-        assert one.code == CLASS_CODES[index]
+        assert one.code == ham10000().codes[index]
         assert one.support == support[index]
         assert one.sensitivity == pytest.approx(recall[index], abs=1e-9)
         assert one.precision == pytest.approx(precision[index], abs=1e-9)
@@ -62,7 +62,7 @@ def test_class_metrics_agree_with_scikit_learn(predictions):
 def test_a_class_without_images_has_no_sensitivity_and_does_not_count():
     probabilities = np.eye(7)[[5, 5, 4, 6]]
     truth = np.array([5, 5, 4, 5])
-    by_code = {one.code: one for one in metrics.class_metrics(truth, probabilities)}
+    by_code = {one.code: one for one in metrics.class_metrics(truth, probabilities, ham10000().codes)}
     assert np.isnan(by_code["df"].sensitivity)
     assert np.isnan(by_code["df"].auc)
     assert by_code["vasc"].precision == 0
@@ -92,7 +92,7 @@ def test_perfect_certainty_lands_in_the_last_bin():
 
 def test_sensitivity_at_specificity_matches_every_threshold(predictions):
     truth, probabilities = predictions
-    scores = metrics.malignancy_score(probabilities)
+    scores = metrics.malignancy_score(probabilities, ham10000().malignant_indices)
     positive = np.isin(truth, [0, 1, 4])
     for specificity in metrics.FIXED_SPECIFICITIES:
         sensitivity, threshold = metrics.sensitivity_at_specificity(positive, scores, specificity)
@@ -103,7 +103,16 @@ def test_sensitivity_at_specificity_matches_every_threshold(predictions):
 
 
 def test_malignant_group_is_akiec_bcc_mel():
-    assert [CLASS_CODES[index] for index in metrics.malignant_indices()] == ["akiec", "bcc", "mel"]
+    assert [ham10000().codes[index] for index in ham10000().malignant_indices] == ["akiec", "bcc", "mel"]
+    assert (metrics.malignancy_score(np.eye(3), ()) == 0).all()
+
+
+def test_two_classes_have_the_metrics_of_scikit_learn():
+    truth, scores = np.array([0, 1, 1, 0, 1]), np.array([0.2, 0.9, 0.4, 0.6, 0.7])
+    summary = metrics.summary_metrics(truth, np.stack([1 - scores, scores], axis=1))
+    assert summary["brier_score"] == pytest.approx(2 * sklearn_metrics.brier_score_loss(truth, scores))
+    assert summary["log_loss"] == pytest.approx(sklearn_metrics.log_loss(truth, scores))
+    assert summary["accuracy"] == 0.6
 
 
 def test_probabilities_in_low_precision_are_accepted(predictions):
@@ -119,7 +128,7 @@ def test_probabilities_in_low_precision_are_accepted(predictions):
     [
         (np.zeros(0, dtype=int), np.zeros((0, 7)), "at least one image"),
         (np.zeros(2, dtype=int), np.zeros((3, 7)), "expected truth"),
-        (np.zeros(2, dtype=int), np.zeros((2, 6)), "expected truth"),
+        (np.zeros(2, dtype=int), np.zeros((2, 1)), "expected truth"),
         (np.zeros(1, dtype=int), np.full((1, 7), np.nan), "finite"),
         (np.zeros(2, dtype=int), np.full((2, 7), [[1 / 7], [0.2]]), "sum to one, found a sum of 1.4"),
     ],

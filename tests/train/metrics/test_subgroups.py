@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.bundle.classes import ham10000
 from train.data.records import LesionRecord
 from train.metrics.classification import summary_metrics
 from train.metrics.subgroups import subgroup_table
@@ -35,7 +36,7 @@ def case():
 
 
 def test_every_image_is_counted_once_per_attribute(case):
-    table = subgroup_table(*case, replicates=10)
+    table = subgroup_table(*case, ham10000(), replicates=10)
     for attribute in ("sex", "age", "site"):
         assert sum(row.images for row in table if row.attribute == attribute) == 120
         assert sum(row.malignant for row in table if row.attribute == attribute) == np.isin(case[1], [0, 1, 4]).sum()
@@ -43,7 +44,7 @@ def test_every_image_is_counted_once_per_attribute(case):
 
 def test_a_group_has_the_metrics_of_its_own_images(case):
     records, truth, probabilities = case
-    row = next(row for row in subgroup_table(*case, replicates=10) if row.value == "female")
+    row = next(row for row in subgroup_table(*case, ham10000(), replicates=10) if row.value == "female")
     members = np.array([record.sex == "female" for record in records])
     expected = summary_metrics(truth[members], probabilities[members])
     assert row.accuracy.value == pytest.approx(expected["accuracy"], abs=1e-9)
@@ -54,7 +55,7 @@ def test_a_group_has_the_metrics_of_its_own_images(case):
 
 
 def test_unknown_comes_last_and_ages_in_order(case):
-    table = subgroup_table(*case, replicates=10)
+    table = subgroup_table(*case, ham10000(), replicates=10)
     ages = [row.value for row in table if row.attribute == "age"]
     assert ages == ["under 30", "30–44", "45–59", "60–74", "75 and over", "unknown"]
     assert [row.value for row in table if row.attribute == "sex"][-1] == "unknown"

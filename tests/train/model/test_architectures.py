@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import CheckpointError, DataError
 from train.model.architectures import ARCHITECTURES, build_model, normalise
 from train.model.initial_weights import initialise
@@ -27,8 +28,8 @@ def torchvision_weights(name: str) -> tuple[torch.nn.Module, dict[str, torch.Ten
 def test_equals_torchvision(name: str, tmp_path: Path) -> None:
     network, weights = torchvision_weights(name)
     torch.save(weights, tmp_path / "weights.pth")
-    model = build_model(name).eval()
-    report = initialise(model, str(tmp_path / "weights.pth"))
+    model = build_model(name, classes=7).eval()
+    report = initialise(model, str(tmp_path / "weights.pth"), ham10000())
     assert report.random == ()
     assert report.unused == ()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -44,9 +45,9 @@ def test_partial_file_says_what_it_filled(tmp_path: Path) -> None:
     _, weights = torchvision_weights("resnet18")
     partial = {key: value for key, value in weights.items() if not key.startswith(("layer4.1", "fc"))}
     torch.save(partial | {"extra.weight": torch.zeros(1)}, tmp_path / "partial.pth")
-    model = build_model("resnet18")
+    model = build_model("resnet18", classes=7)
     before = model.state_dict()["features.layer4.1.conv1.weight"].clone()
-    report = initialise(model, str(tmp_path / "partial.pth"))
+    report = initialise(model, str(tmp_path / "partial.pth"), ham10000())
     assert torch.equal(model.state_dict()["features.conv1.weight"], weights["conv1.weight"])
     assert torch.equal(model.state_dict()["features.layer4.1.conv1.weight"], before)
     assert {name.split(".")[2] for name in report.random if name.startswith("features.layer4")} == {"1"}
@@ -59,7 +60,7 @@ def test_partial_file_says_what_it_filled(tmp_path: Path) -> None:
 
 def test_imagenet_head_of_1000_classes_is_left_out(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "imagenet.pth")
-    report = initialise(build_model("resnet18"), str(tmp_path / "imagenet.pth"))
+    report = initialise(build_model("resnet18", classes=7), str(tmp_path / "imagenet.pth"), ham10000())
     assert report.random == ("head.classifier.weight", "head.classifier.bias")
 
 
@@ -69,7 +70,7 @@ def test_unreachable_download_is_one_clear_line(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", refuse)
     with pytest.raises(CheckpointError) as caught:
-        initialise(build_model("resnet18"), "imagenet")
+        initialise(build_model("resnet18", classes=7), "imagenet", ham10000())
     assert str(caught.value) == (
         "https://download.pytorch.org/models/resnet18-f37072fd.pth: cannot be downloaded (Temporary failure in name "
         "resolution); give a file with --init FILE, or start at random with --init none"
@@ -92,22 +93,22 @@ def test_bad_weights(tmp_path: Path, content: object, message: str) -> None:
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(CheckpointError, match=message):
-        initialise(build_model("resnet18"), str(path))
+        initialise(build_model("resnet18", classes=7), str(path), ham10000())
 
 
 def test_weights_of_another_architecture(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
     with pytest.raises(CheckpointError, match=r"expected features\.layer1\.0\.conv1\.weight of shape"):
-        initialise(build_model("resnet18"), str(tmp_path / "resnet50.pth"))
+        initialise(build_model("resnet18", classes=7), str(tmp_path / "resnet50.pth"), ham10000())
 
 
 def test_unknown_architecture() -> None:
     with pytest.raises(DataError, match=r"--architecture: expected one of resnet18, .*, found 'vgg11'"):
-        build_model("vgg11")
+        build_model("vgg11", classes=7)
 
 
 def test_metadata_is_evidence_and_may_be_absent() -> None:
-    model = build_model("tiny", metadata_size=5).eval()
+    model = build_model("tiny", classes=7, metadata_size=5).eval()
     images = torch.randn(2, 3, 32, 32)
     zeros = torch.zeros(2, 5)
     assert torch.equal(model(images), model(images, zeros))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ham10000
 from edge_runtime.errors import CheckpointError
 from train.model.architectures import build_model
 from train.model.checkpoint import (
@@ -25,8 +25,8 @@ def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     return Checkpoint(
         architecture="tiny",
-        classes=CLASS_CODES,
-        state_dict=build_model("tiny", metadata_size=5).state_dict(),
+        classes=ham10000(),
+        state_dict=build_model("tiny", classes=7, metadata_size=5).state_dict(),
         input_size=224,
         config={"dropout": 0.1, "seed": 0, "teachers": None},
         epoch=3,
@@ -77,7 +77,7 @@ def test_state_is_only_in_last(checkpoint: Checkpoint, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": ["mel", "nv"]}, r"c\.pt: expected classes akiec .* vasc, found mel nv"),
+        ({"classes": ["mel", "nv"]}, r"c\.pt: expected classes with codes and names: .*got `str`"),
         ({"architecture": "vgg11"}, r"c\.pt: expected architecture resnet18, .*, found 'vgg11'"),
         ({"format": 99}, r"c\.pt: expected a dermedge checkpoint of format 1"),
         ({"colour": 1}, r"c\.pt: unknown key 'colour'"),

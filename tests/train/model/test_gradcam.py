@@ -21,7 +21,7 @@ def images() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def resnet():
     torch.manual_seed(0)
-    return build_model("resnet18").eval()
+    return build_model("resnet18", classes=7).eval()
 
 
 def test_equals_the_closed_form_of_a_pooled_linear_head(resnet, images):
@@ -39,7 +39,7 @@ def test_equals_the_closed_form_of_a_pooled_linear_head(resnet, images):
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small"])
 def test_equals_the_independent_implementation(architecture, images):
     torch.manual_seed(1)
-    model = build_model(architecture).eval()
+    model = build_model(architecture, classes=7).eval()
     with torch.no_grad():  # untrained maps are so faint that the reference's 1e-7 in a denominator would show
         model.head.classifier.weight *= 1e5
         classes = model(images).argmax(dim=1)  # the map of a class with a positive logit is not empty
@@ -55,7 +55,7 @@ def test_equals_the_independent_implementation(architecture, images):
 
 def test_metadata_does_not_move_the_map(images):
     torch.manual_seed(2)
-    model = build_model("resnet18", metadata_size=5).eval()
+    model = build_model("resnet18", classes=7, metadata_size=5).eval()
     classes = torch.tensor([3, 3])
     with torch.no_grad():
         feature_map = model.features(images)

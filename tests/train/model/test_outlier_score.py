@@ -79,7 +79,7 @@ def test_separation_is_the_area_under_the_curve():
 
 def test_the_exported_head_answers_as_before_and_adds_the_score(features):
     torch.manual_seed(0)
-    model = build_model("resnet18").eval()
+    model = build_model("resnet18", classes=7).eval()
     feature_map = torch.rand(3, 512, 2, 2)
     score = fit_outlier_score(np.random.default_rng(1).normal(size=(80, 512)))
     with torch.no_grad():

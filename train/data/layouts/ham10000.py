@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 from pathlib import Path
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import DataError
 from train.data.layouts.contents import FolderContents
 from train.data.layouts.reading import Layout, Reading, lesion_or_image, new_id
@@ -29,7 +30,7 @@ def find_table(contents: FolderContents) -> Path | None:
     return first
 
 
-def _read(contents: FolderContents) -> Reading:
+def _read(contents: FolderContents, classes: ClassSet) -> Reading:
     table = find_table(contents)
     assert table is not None
     reading = Reading()
@@ -37,8 +38,11 @@ def _read(contents: FolderContents) -> Reading:
     for line, row in read_table(table, ("lesion_id", "image_id", "dx")):
         place = f"{table}, line {line}"
         image_id = new_id(row["image_id"], contents, seen, place)
-        label = parse_label(row["dx"], place)
+        label = parse_label(row["dx"], classes, place)
         age = parse_age(row.get("age", ""), place)
+        if label is None:
+            reading.passed_over.add(f"none of the classes: {row['dx']}", image_id)
+            continue
         path = contents.image_of(image_id)
         if path is None:
             reading.missing.append(image_id)
@@ -61,6 +65,6 @@ def _read(contents: FolderContents) -> Reading:
 HAM10000 = Layout(
     "HAM10000",
     "HAM10000 (HAM10000_metadata.csv or .tab, and folders of images)",
-    lambda contents: find_table(contents) is not None,
+    lambda contents, _: find_table(contents) is not None,
     _read,
 )

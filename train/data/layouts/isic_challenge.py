@@ -1,8 +1,8 @@
 """ISIC 2018 task 3 and ISIC 2019: ``*GroundTruth.csv`` with one column per class, and folders of images.
 
 The official training, validation and test sets are kept. Lesions come from ``*LesionGroupings.csv`` (2018) or
-``*Metadata.csv`` (2019, with age, sex and site). Squamous cell carcinoma and "unknown" of 2019 are none of the seven
-classes: their images are passed over.
+``*Metadata.csv`` (2019, with age, sex and site). Images of diagnoses that are none of the classes, such as "unknown" of
+2019 and, with HAM10000's classes, its squamous cell carcinoma, are passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.bundle.classes import CLASS_CODES
+from edge_runtime.bundle.classes import ClassSet, ham10000
 from edge_runtime.errors import DataError
 from train.data.layouts.contents import FolderContents
 from train.data.layouts.reading import Layout, Reading, lesion_or_image, new_id
@@ -37,7 +37,7 @@ def _truth_tables(contents: FolderContents) -> list[Path]:
     return [path for path in contents.tables if path.stem.lower().endswith("groundtruth")]
 
 
-def _read(contents: FolderContents) -> Reading:
+def _read(contents: FolderContents, classes: ClassSet) -> Reading:
     details = _read_details(contents)
     tables = _truth_tables(contents)
     reading = Reading()
@@ -51,12 +51,12 @@ def _read(contents: FolderContents) -> Reading:
             image_id = new_id(row["image"], contents, seen, place)
             chosen = columns[_one_hot(row, columns, place)]
             path = contents.image_of(image_id)
-            if chosen in _OTHER:
-                reading.passed_over.add(_OTHER[chosen], image_id)
+            label = classes.index_of(chosen)
+            if label is None:
+                reading.passed_over.add(_OTHER.get(chosen, f"none of the classes: {chosen}"), image_id)
             elif path is None:
                 reading.missing.append(image_id)
             else:
-                label = CLASS_CODES.index("akiec" if chosen == _AKIEC_2019 else chosen)
                 reading.records.append(_record(image_id, path, label, subset, details.get(image_id)))
     return reading
 
@@ -90,8 +90,8 @@ def _class_columns(table: Path) -> tuple[str, ...]:
     """The class columns of 2018 or, where ``AK`` is one of them, of 2019."""
     names = column_names(table)
     if _AKIEC_2019 not in names:
-        return CLASS_CODES
-    columns = tuple(_AKIEC_2019 if code == "akiec" else code for code in CLASS_CODES)
+        return ham10000().codes
+    columns = tuple(_AKIEC_2019 if code == "akiec" else code for code in ham10000().codes)
     return (*columns, *(name for name in _OTHER if name in names))
 
 
@@ -109,6 +109,6 @@ def _one_hot(row: Row, columns: tuple[str, ...], place: str) -> int:
 ISIC_CHALLENGE = Layout(
     "ISIC challenge",
     "ISIC 2018 or 2019 (*GroundTruth.csv and folders of images)",
-    lambda contents: bool(_truth_tables(contents)),
+    lambda contents, _: bool(_truth_tables(contents)),
     _read,
 )

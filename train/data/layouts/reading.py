@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 
+from edge_runtime.bundle.classes import ClassSet
 from edge_runtime.errors import DataError
 from edge_runtime.io.walk import PassedOver
 from train.data.layouts.contents import FolderContents, id_of
@@ -28,12 +29,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Layout:
-    """How to recognise and read one way of arranging a data set. ``read`` raises :class:`DataError`."""
+    """How to recognise and read a data set of given classes arranged in one way. ``read`` raises :class:`DataError`."""
 
     name: str
     description: str
-    recognises: Callable[[FolderContents], bool]
-    read: Callable[[FolderContents], Reading]
+    recognises: Callable[[FolderContents, ClassSet], bool]
+    read: Callable[[FolderContents, ClassSet], Reading]
 
 
 def new_id(cell: str, contents: FolderContents, seen: set[str], place: str) -> str:
