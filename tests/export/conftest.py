@@ -137,6 +137,17 @@ def largest_pair(levels: np.ndarray) -> int:
     return largest
 
 
+WHOLE_EXPORTS = {"exported", "exported_run", "refused"}
+"""Fixtures that run a whole export: what stands on them is slow, however quick the test itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands on a whole export as slow."""
+    for item in items:
+        if WHOLE_EXPORTS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _shallow_networks() -> Iterator[None]:
     with shallow_networks():

@@ -107,6 +107,7 @@ def test_javascript(place: Path) -> None:
     check(json.loads(run(["node", "main.js"], place, NODE_PATH=packages)), place, "onnx")
 
 
+@pytest.mark.slow
 def test_kotlin(place: Path) -> None:
     """Android's own classes and their native library predict on a Java machine."""
     for tool in ("javac", "java", "gcc", "bash"):

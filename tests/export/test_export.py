@@ -96,6 +96,7 @@ def test_onnx_graphs_take_any_batch(exported: Exported) -> None:
         np.testing.assert_allclose(together, apart, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_onnx_graphs_can_be_written_for_one_image(checkpoint: Path, tmp_path: Path) -> None:
     model = build_checkpoint_model(load_checkpoint(checkpoint))
     graphs = split_model(model, "NCHW", size=SIZE)

@@ -156,6 +156,7 @@ def test_plain_networks_are_compared_with_a_resnet18_only(tiny_bundle: Path, tmp
         measure_plain(tiny_bundle, tmp_path, b"", 1, 1)
 
 
+@pytest.mark.slow
 def test_a_folder_without_plain_networks_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"expected networks of `python -m tools\.plain_networks`, found none"):
         measure_plain(REPOSITORY / "models" / "ham10000-resnet18", tmp_path, synthetic_jpeg(60, 45), 1, 1)

@@ -71,6 +71,7 @@ def way_in(model: ModelProto) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", sorted(set(SHALLOW.values())))
 def test_the_first_convolution_reads_the_bytes_of_the_image(architecture: str) -> None:
     torch.manual_seed(0)
@@ -128,6 +129,7 @@ def test_other_beginnings_keep_their_normalisation_in_float(first: Callable[[], 
     assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.97
 
 
+@pytest.mark.slow
 def test_onnxruntime_spends_its_time_in_convolutions() -> None:
     """Max-pooling and normalisation once took a third of a ResNet18's time: pooling of bytes in NCHW is slow, and so is
     a first convolution in float. Shares of the profile are compared, which other load on the machine leaves alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
@@ -22,6 +23,7 @@ def predict(graph: bytes, image_hwc: np.ndarray, patient: np.ndarray) -> np.ndar
     return run(image_nhwc=image_hwc[np.newaxis], metadata=patient[np.newaxis])["probabilities"][0]
 
 
+@pytest.mark.slow
 def test_int8_takes_a_patient_as_float_does() -> None:
     torch.manual_seed(0)
     model = build_model("shallow_resnet", classes=7, metadata_size=5).eval()
