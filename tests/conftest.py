@@ -16,6 +16,13 @@ TINY_BUNDLE = REPOSITORY / "tests" / "fixtures" / "tiny_bundle"
 REFERENCE_BUNDLE = REPOSITORY / "models" / "ham10000-resnet18"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes that no one can read by their number: command lines and mutation testing take the names of tests."""
+    if isinstance(val, bytes) and (len(val) > 40 or not (val.isascii() and val.decode().isprintable())):
+        return f"{len(val)} bytes"
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that drive a browser; skip those marked ``real_data``, saying why, where the images are not."""
     for item in items:
