@@ -80,6 +80,7 @@ def test_map_is_the_closed_form_of_a_pooled_linear_head(classifier: Classifier) 
     assert len({array.tobytes() for array in maps if array is not None}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("views", [4, 8])
 def test_views_are_averaged_as_probabilities(engine: str, views: int) -> None:

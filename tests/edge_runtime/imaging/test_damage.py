@@ -260,6 +260,7 @@ def test_webp_cut_or_with_zeros(lossless: bool) -> None:
         load_image_hwc(data[:middle] + bytes(2048) + data[middle + 2048 :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["AVIF", "HEIF"])
 def test_heif_containers_cut_or_with_zeros(file_format: str) -> None:
     if file_format == "AVIF" and not AVIF.is_supported:

@@ -165,6 +165,7 @@ def test_first_page_of_a_tiff_and_first_image_of_an_mpo() -> None:
     np.testing.assert_array_equal(load_image_hwc(phone), load_image_hwc(encoded(frames[0], quality=90)))
 
 
+@pytest.mark.slow
 def test_heic() -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed here")
     pillow_heif.register_heif_opener()

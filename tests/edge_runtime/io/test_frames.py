@@ -77,6 +77,7 @@ def test_failed_reads_are_waited_out(connect: Callable[[list[Any]], Capture]) ->
     stream.close()
 
 
+@pytest.mark.slow
 def test_the_limit_counts_from_the_last_image(connect: Callable[[list[Any]], Capture]) -> None:
     connect([None, FRAME_BGR] * 30)  # with the pauses after failed reads, longer than the limit
     started, found = time.monotonic(), []

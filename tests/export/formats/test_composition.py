@@ -43,6 +43,7 @@ class Network(nn.Module):
         self.head = Head()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extension", "layout"), [("onnx", "NCHW"), ("tflite", "NHWC")])
 def test_composed_model_is_the_network(extension: str, layout: Layout) -> None:
     torch.manual_seed(0)

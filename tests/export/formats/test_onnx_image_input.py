@@ -93,6 +93,7 @@ def unpadded_model(first: nn.Module) -> LesionModel:
     return LesionModel("small", features, head, []).eval()  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_only_the_padding_changes() -> None:
     inside = make_graphs(unpadded_model(nn.Conv2d(3, 6, 5)), 32)
     np.testing.assert_allclose(
